@@ -2,12 +2,14 @@ package nbd
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // feed gives a wire whose server has said all of script and then hung up.
@@ -29,6 +31,7 @@ func feed(t *testing.T, script []byte) *wire {
 	go func() {
 		ends[1].Write(script)
 		ends[1].(*net.UnixConn).CloseWrite()
+		io.Copy(io.Discard, ends[1])
 	}()
 	t.Cleanup(func() { ends[0].Close(); ends[1].Close() })
 	w, err := newWire(ends[0])
@@ -38,8 +41,9 @@ func feed(t *testing.T, script []byte) *wire {
 	return w
 }
 
-// bounded fails if f allocates more than a server's words may make us.
+// bounded fails if f allocates more than a server's words may make us, or hangs.
 func bounded(t *testing.T, f func()) {
+	defer time.AfterFunc(20*time.Second, func() { panic("hang") }).Stop()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f()

@@ -95,36 +95,39 @@ func (s *Server) words(err error) error {
 	return err
 }
 
-// waitReady returns when the server has answered a client.
+// waitReady returns when the server has answered a client. qemu-nbd listens before it opens the image: if that fails
+// it hangs up on whoever has connected, and only its last words tell why.
 func (s *Server) waitReady(ctx context.Context) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		_, err := nbd.List(ctx, "unix", s.socket)
-		var dial *net.OpError
-		if err == nil || !errors.As(err, &dial) || dial.Op != "dial" {
-			return s.orEnd(ctx, err)
+		if err == nil {
+			return nil
+		}
+		wait := pause
+		if answered(err) {
+			wait = exitTime
 		}
 		select {
 		case <-s.ended:
-			return s.orEnd(ctx, s.err)
-		case <-time.After(pause):
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return s.err
+		case <-time.After(wait):
+		}
+		if answered(err) {
+			return err
 		}
 	}
 }
 
-// orEnd prefers the reason why the server is gone to what a client saw of it.
-func (s *Server) orEnd(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	select {
-	case <-s.ended:
-		return s.err
-	default:
-		return err
-	}
+// exitTime is how long a server that broke off the first handshake may take to exit.
+const exitTime = 5 * time.Second
+
+// answered reports whether the server was there at all.
+func answered(err error) bool {
+	var op *net.OpError
+	return !errors.As(err, &op) || op.Op != "dial"
 }
 
 // Socket is the path of the unix socket; it is valid until Close.
