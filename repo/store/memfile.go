@@ -1,0 +1,84 @@
+package store
+
+import (
+	"bytes"
+	"time"
+)
+
+// memFile is an open file of a Mem.
+type memFile struct {
+	m    *Mem
+	node *memNode
+}
+
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if f.m.crashed {
+		return 0, ErrCrashed
+	}
+	return bytes.NewReader(f.node.data).ReadAt(p, off)
+}
+
+// modify is an operation on the content. It is told of a failure, not of a crash.
+func (f *memFile) modify(op string, fn func(err error)) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	err := f.m.step(op, f.node)
+	if !f.m.crashed {
+		fn(err)
+	}
+	return err
+}
+
+func (f *memFile) write(p []byte) error {
+	return f.modify("write", func(err error) {
+		if err != nil {
+			p = p[:len(p)/2]
+		}
+		data := append(bytes.Clone(p), f.node.data[min(len(p), len(f.node.data)):]...)
+		f.node.data, f.node.modTime = data, time.Now()
+	})
+}
+
+func (f *memFile) truncate() error {
+	return f.modify("truncate", func(err error) {
+		if err == nil {
+			f.node.data = nil
+		}
+	})
+}
+
+func (f *memFile) sync() error {
+	return f.modify("sync", func(err error) {
+		if err != nil {
+			f.node.loseSync()
+			return
+		}
+		f.node.syncData()
+	})
+}
+
+func (f *memFile) tryLock(exclusive bool) (bool, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if f.m.crashed {
+		return false, ErrCrashed
+	}
+	return f.node.lock(f, exclusive), nil
+}
+
+func (f *memFile) stat() (fileStat, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return f.node.stat(), nil
+}
+
+func (f *memFile) dropCache() error { return nil }
+
+func (f *memFile) Close() error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.node.unlock(f)
+	return nil
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// cachedPrefix is where objects are read in many small pieces.
+const cachedPrefix = "packs/"
+
+// ReadAt reads len(p) bytes of an object from byte off on, with the errors of
+// io.ReaderAt, or ErrNotFound. Packs stay open for later reads: one that
+// another process deletes may be read for a while, and its space is held.
+func (d *Dir) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	if err := check(ctx, name); err != nil {
+		return 0, describe("read", "object", err)
+	}
+	n, err := d.readAt(name, p, off)
+	if err == io.EOF {
+		return n, io.EOF // bare, as io.ReaderAt asks
+	}
+	return n, describe("read", name, err)
+}
+
+func (d *Dir) readAt(name string, p []byte, off int64) (int, error) {
+	open := func() (file, error) { return d.fs.open(name, false) }
+	if !strings.HasPrefix(name, cachedPrefix) {
+		f, err := open()
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		return f.ReadAt(p, off)
+	}
+	h, err := d.handles.get(name, open)
+	if err != nil {
+		return 0, err
+	}
+	defer d.handles.release(h)
+	return h.ReadAt(p, off)
+}
+
+// Get returns a whole object, or ErrTooLarge if it has more than limit bytes.
+func (d *Dir) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	return d.get(ctx, name, limit, false)
+}
+
+// GetCold is Get for reading back: the kernel is asked to drop its cached
+// pages of the object first, so that the medium is read.
+func (d *Dir) GetCold(ctx context.Context, name string, limit int64) ([]byte, error) {
+	return d.get(ctx, name, limit, true)
+}
+
+func (d *Dir) get(ctx context.Context, name string, limit int64, cold bool) ([]byte, error) {
+	if err := check(ctx, name); err != nil {
+		return nil, describe("get", "object", err)
+	}
+	f, err := d.fs.open(name, false)
+	if err != nil {
+		return nil, describe("get", name, err)
+	}
+	defer f.Close()
+	if cold {
+		if err := f.dropCache(); err != nil {
+			return nil, describe("get", name, err)
+		}
+	}
+	data, err := readAll(f, limit)
+	return data, describe("get", name, err)
+}
+
+// readAll reads a file whose size is checked before it is allocated for.
+func readAll(f file, limit int64) ([]byte, error) {
+	st, err := f.stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.size > limit {
+		return nil, fmt.Errorf("%d bytes are %w: %d", st.size, ErrTooLarge, limit)
+	}
+	data := make([]byte, st.size)
+	_, err = io.ReadFull(io.NewSectionReader(f, 0, st.size), data)
+	if errors.Is(err, io.EOF) && st.size > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Size returns an object's length in bytes.
+func (d *Dir) Size(ctx context.Context, name string) (int64, error) {
+	if err := check(ctx, name); err != nil {
+		return 0, describe("stat", "object", err)
+	}
+	st, err := d.fs.stat(name)
+	if err == nil && st.kind == kindDir {
+		err = unix.ENOENT
+	}
+	if err == nil && st.kind != kindFile {
+		err = errNotRegular
+	}
+	return st.size, describe("stat", name, err)
+}
+
+// readHead returns a file's first limit bytes, or all if there are fewer.
+func readHead(f file, limit int64) ([]byte, error) {
+	return io.ReadAll(io.NewSectionReader(f, 0, limit))
+}
