@@ -113,12 +113,12 @@ func handshake(ctx context.Context, w *wire, o Options) (s session, err error) {
 // dialMore opens the other connections at once. One that cannot be had is done without; one that shows another disk
 // is an error.
 func (c *Client) dialMore(ctx context.Context, network, addr string, o Options) error {
-	ctx, cancel := context.WithTimeout(ctx, extraTimeout)
+	short, cancel := context.WithTimeout(ctx, extraTimeout)
 	defer cancel()
 	extra := make([]*conn, max(0, min(o.Connections, maxConnections)-1))
 	var wg sync.WaitGroup
 	for i := range extra {
-		wg.Go(func() { extra[i], _ = dial(ctx, network, addr, o) })
+		wg.Go(func() { extra[i], _ = dial(short, network, addr, o) })
 	}
 	wg.Wait()
 	for _, e := range extra {
@@ -131,7 +131,7 @@ func (c *Client) dialMore(ctx context.Context, network, addr string, o Options) 
 			return errors.New("a second connection shows another size or other contexts")
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // Size is the export's size in bytes.

@@ -76,14 +76,23 @@ func eof(err error) error {
 	return err
 }
 
-// kill closes the socket, which ends the reading goroutine and with it all requests in flight. The first cause counts.
+// kill closes the socket, which ends the reading goroutine and with it all requests in flight.
 func (c *conn) kill(cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause == nil {
-		c.cause = cause
+	if c.over(cause) {
 		c.wire.conn.Close()
 	}
+}
+
+// over notes why the connection ends: no more requests are taken. It reports whether this is the first cause, which
+// is the one that counts and whose finder closes the socket.
+func (c *conn) over(cause error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return false
+	}
+	c.cause = cause
+	return true
 }
 
 // abandon empties the table of requests; no more are taken once there is a cause.
@@ -209,9 +218,9 @@ func (c *conn) send(command, flags uint16, handle, offset uint64, length uint32)
 
 // close tells the server goodbye and waits until the reading goroutine is gone.
 func (c *conn) close() {
-	if c.dead() == nil {
+	if c.over(ErrClosed) {
 		c.send(cmdDisc, 0, 0, 0, 0)
+		c.wire.conn.Close()
 	}
-	c.kill(ErrClosed)
 	<-c.ended
 }

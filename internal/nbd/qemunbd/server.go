@@ -30,7 +30,7 @@ type Server struct {
 }
 
 // Start runs qemu-nbd and waits until it answers. The server lives until Close, until ctx is over, or until this
-// process dies, whichever is first.
+// process dies, whichever is first. (In the last case alone its empty socket directory stays behind.)
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("qemu-nbd: %w", err)
@@ -81,7 +81,9 @@ func (s *Server) run(ctx context.Context, args []string, started chan<- error) {
 		s.err = err
 		return
 	}
-	s.err = s.words(cmd.Wait())
+	if s.err = s.words(cmd.Wait()); ctx.Err() != nil {
+		s.err = ctx.Err()
+	}
 }
 
 // words puts what the process said beside how it ended.
@@ -109,9 +111,6 @@ func (s *Server) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-s.ended:
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
 			return s.err
 		case <-time.After(wait):
 		}
@@ -139,7 +138,7 @@ func (s *Server) Dial(ctx context.Context, o nbd.Options) (*nbd.Client, error) {
 }
 
 // Close kills the process (it only reads, so it loses nothing), reaps it and removes its directory. If the process
-// had ended by itself before, the error says why.
+// had ended before, the error says why: by itself, or with the context of Start.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		select {

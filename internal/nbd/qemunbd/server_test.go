@@ -135,7 +135,9 @@ func TestContextEndsServer(t *testing.T) {
 	cancel()
 	<-s.ended
 	gone(t, s)
-	s.Close()
+	if err := s.Close(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 	if _, err := Start(ctx, plain(rawImage(t, 1<<20))); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
