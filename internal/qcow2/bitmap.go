@@ -52,7 +52,7 @@ func runOfOnes(bitmap []uint64, start, limit int64) int64 {
 	for i := start / wordBits; n < limit && i < int64(len(bitmap)); i++ {
 		skip := (start + n) % wordBits
 		run := int64(bits.TrailingZeros64(^(bitmap[i] >> skip)))
-		n += min(run, wordBits-skip)
+		n += run
 		if run < wordBits-skip {
 			break
 		}

@@ -54,14 +54,12 @@ func (v *View) run(rank, limit int64) (first, length int64, err error) {
 // its last cluster is partial, they are zeros.
 func (v *View) readGuest(p []byte, off int64) (int, error) {
 	inDisk := upTo(p, max(v.size-off, 0))
-	if len(inDisk) > 0 {
-		n, err := v.src.ReadAt(inDisk, off)
-		if n < len(inDisk) {
-			if err == nil || err == io.EOF {
-				err = fmt.Errorf("disk ends at %d of %d bytes: %w", off+int64(n), v.size, io.ErrUnexpectedEOF)
-			}
-			return n, err
+	n, err := v.src.ReadAt(inDisk, off)
+	if n < len(inDisk) {
+		if err == nil || err == io.EOF {
+			err = fmt.Errorf("disk ends at %d of %d bytes: %w", off+int64(n), v.size, io.ErrUnexpectedEOF)
 		}
+		return n, err
 	}
 	clear(p[len(inDisk):])
 	return len(p), nil

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math/bits"
 	"math/rand/v2"
@@ -99,8 +100,17 @@ func (d *disk) Clusters(segment int) uint32 {
 	return uint32(n)
 }
 
+// Bitmap has no word more than the segment needs. Nobody may ask for that of a
+// segment which never had a cluster.
 func (d *disk) Bitmap(segment int) ([]uint64, error) {
-	return d.bitmaps[segment], d.failBitmap[segment]
+	bitmap, ok := d.bitmaps[segment]
+	if !ok {
+		panic(fmt.Sprintf("bitmap of empty segment %d", segment))
+	}
+	if end := int64(segment+1) * d.segment; end > d.size && bitmap != nil {
+		bitmap = bitmap[:divideUp(d.clusters()-int64(segment)*d.segment/clusterSize, 64)]
+	}
+	return bitmap, d.failBitmap[segment]
 }
 
 func (d *disk) ReadAt(p []byte, off int64) (int, error) {

@@ -56,12 +56,11 @@ func place(a *allocation) (layout, error) {
 // each round counts the clusters that the round before has added.
 func refcountClusters(others int64) (table, blocks int64) {
 	for {
-		b := divideUp(others+table+blocks, refcountsPerBlock)
-		t := divideUp(b, entriesPerCluster)
-		if b == blocks && t == table {
+		needed := divideUp(others+table+blocks, refcountsPerBlock)
+		if needed == blocks {
 			return table, blocks
 		}
-		table, blocks = t, b
+		table, blocks = divideUp(needed, entriesPerCluster), needed
 	}
 }
 

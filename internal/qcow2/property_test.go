@@ -3,9 +3,9 @@ package qcow2
 import (
 	"bytes"
 	"math/rand/v2"
+	"testing"
 
 	"pgregory.net/rapid"
-	"testing"
 )
 
 // checkWalk parses the file and holds it against the disk: the same clusters,

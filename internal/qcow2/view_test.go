@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
-
-	"pgregory.net/rapid"
 	"sync"
 	"syscall"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 var _ io.ReaderAt = (*View)(nil)
@@ -58,8 +58,29 @@ func TestReadsAcrossAllBorders(t *testing.T) {
 	file := readAll(t, v)
 	for border := int64(0); border <= v.Size(); border += 65536 {
 		for range 8 {
-			off := max(0, border-rng.Int64N(20))
+			off := max(0, border+20-rng.Int64N(40))
 			checkSlice(t, v, file, min(off, v.Size()), rng.Int64N(50))
+		}
+	}
+}
+
+// TestReadsInsideTables begins and ends reads within the entries of full tables.
+func TestReadsInsideTables(t *testing.T) {
+	d := newDisk(1100*mib, 4*mib)
+	d.allocateRandomly(rand.New(rand.NewPCG(21, 22)), 0.6)
+	v := newView(t, d)
+	tables := make([]byte, v.layout.data)
+	if _, err := v.ReadAt(tables, 0); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(23, 24))
+	starts := []int64{v.layout.refTable, v.layout.refBlocks, v.layout.l1, v.layout.l2}
+	for i := range 2000 {
+		off := starts[i%4] + rng.Int64N([]int64{40, clusterSize}[i/4%2])
+		want := tables[off:min(v.layout.data, off+rng.Int64N(600))]
+		p := bytes.Repeat([]byte{0xa5}, len(want))
+		if n, err := v.ReadAt(p, off); n != len(want) || err != nil || !bytes.Equal(p, want) {
+			t.Fatalf("read of %d at %d: %d bytes, %v", len(want), off, n, err)
 		}
 	}
 }
