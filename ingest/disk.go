@@ -1,0 +1,197 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+	"vaultfs/chunk"
+	"vaultfs/repo"
+	"vaultfs/repo/format"
+)
+
+// CopyDisk reads an image into the session and returns the root of the disk.
+// Holes are not read. Segments are independent, so each of a few workers reads,
+// cuts and stores whole segments in turn.
+func CopyDisk(ctx context.Context, s *repo.Session, img Image, p *Progress) (chunk.ID, error) {
+	w := s.NewDisk()
+	count := (img.Size() + s.Repo().SegmentSize() - 1) / s.Repo().SegmentSize()
+	workers, ctx2 := errgroup.WithContext(ctx)
+	segments := make(chan int64)
+	workers.Go(func() error {
+		defer close(segments)
+		for i := range count {
+			select {
+			case segments <- i:
+			case <-ctx2.Done():
+				return ctx2.Err()
+			}
+		}
+		return nil
+	})
+	for range min(int64(runtime.GOMAXPROCS(0)), count) {
+		workers.Go(func() error {
+			c := newSegmentCopier(s, img, p)
+			for i := range segments {
+				m, err := c.copy(ctx2, i)
+				if err == nil {
+					err = w.SetSegment(ctx2, c.lane, i, m)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := workers.Wait(); err != nil {
+		return chunk.ID{}, err
+	}
+	return w.Finish(ctx, s.Lane(), img.Size())
+}
+
+// windowSize is how much a worker reads at once, in bytes; windows is how many
+// of these it has in hand, so that reading and storing overlap.
+const (
+	windowSize = 2 << 20
+	windows    = 3
+)
+
+// A window is a run of whole grains of one segment.
+type window struct {
+	buf  []byte // room for a carried rest of chunk.DiskMax bytes, then data
+	off  int64  // of the data in the segment
+	n    int    // bytes of data, a multiple of chunk.Grain
+	ends bool   // a hole or the end of the segment follows
+}
+
+// A segmentCopier copies one segment after another.
+type segmentCopier struct {
+	img    Image
+	lane   *repo.Lane
+	cutter *chunk.Disk
+	size   int64 // of a segment
+	free   chan []byte
+	p      *Progress
+}
+
+func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
+	c := &segmentCopier{img: img, lane: s.Lane(), cutter: s.Repo().DiskCutter(),
+		size: s.Repo().SegmentSize(), free: make(chan []byte, windows), p: p}
+	for range windows {
+		c.free <- make([]byte, chunk.DiskMax+windowSize)
+	}
+	return c
+}
+
+// copy stores segment i and returns its map.
+func (c *segmentCopier) copy(ctx context.Context, i int64) (m format.SegmentMap, err error) {
+	full := make(chan window, windows)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(full)
+		return c.read(ctx, i*c.size, full)
+	})
+	g.Go(func() error {
+		m, err = c.store(ctx, full)
+		return err
+	})
+	err = g.Wait()
+	for w := range full { // what an error left over
+		c.free <- w.buf
+	}
+	return m, err
+}
+
+// read sends the data of the segment that begins at start as windows.
+func (c *segmentCopier) read(ctx context.Context, start int64, full chan<- window) error {
+	size := min(c.size, c.img.Size()-start)
+	runs, err := c.img.Data(ctx, start, size)
+	if err != nil {
+		return err
+	}
+	for _, r := range wholeGrains(runs, start, size) {
+		for off, end := r.Off, r.Off+r.Len; off < end; {
+			n := min(windowSize, end-off)
+			w := window{off: off, n: int(n), ends: off+n == end}
+			select {
+			case w.buf = <-c.free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := c.fill(ctx, w.buf[chunk.DiskMax:chunk.DiskMax+n], start+off); err != nil {
+				c.free <- w.buf
+				return err
+			}
+			full <- w
+			off += n
+		}
+	}
+	return nil
+}
+
+// fill reads p from the image; beyond its end, in the last grain, are zeros.
+func (c *segmentCopier) fill(ctx context.Context, p []byte, off int64) error {
+	n := min(int64(len(p)), c.img.Size()-off)
+	clear(p[n:])
+	if err := c.img.ReadAt(ctx, p[:n], off); err != nil {
+		return fmt.Errorf("reading %d bytes at %d: %w", n, off, err)
+	}
+	c.p.Read.Add(n)
+	return nil
+}
+
+// wholeGrains widens runs to grains, relative to start, and joins what then
+// touches. It does not pass the end of the last grain of the segment.
+func wholeGrains(runs []Run, start, size int64) (whole []Run) {
+	for _, r := range runs {
+		off := (r.Off - start) / chunk.Grain * chunk.Grain
+		end := (r.Off - start + r.Len + chunk.Grain - 1) / chunk.Grain * chunk.Grain
+		end = min(end, (size+chunk.Grain-1)/chunk.Grain*chunk.Grain)
+		if k := len(whole) - 1; k >= 0 && off <= whole[k].Off+whole[k].Len {
+			whole[k].Len = max(whole[k].Len, end-whole[k].Off)
+			continue
+		}
+		if end > off {
+			whole = append(whole, Run{off, end - off})
+		}
+	}
+	return whole
+}
+
+// store cuts the windows of a segment and puts the chunks.
+func (c *segmentCopier) store(ctx context.Context, full <-chan window) (m format.SegmentMap, err error) {
+	var rest []byte // of the window before, not cut yet
+	var held []byte // the buffer that rest lies in
+	release := func() {
+		if held != nil {
+			c.free <- held
+			held = nil
+		}
+	}
+	defer release()
+	for w := range full {
+		begin := chunk.DiskMax - len(rest)
+		copy(w.buf[begin:], rest)
+		data, off := w.buf[begin:chunk.DiskMax+w.n], w.off-int64(len(rest))
+		release()
+		held = w.buf
+		for len(data) > 0 {
+			zeros, n := c.cutter.Next(data, w.ends)
+			data, off = data[zeros:], off+int64(zeros)
+			if n == 0 {
+				break
+			}
+			id, err := c.lane.Put(ctx, data[:n])
+			if err != nil {
+				return nil, err
+			}
+			m = append(m, format.Extent{Off: off, Len: int64(n), ID: id})
+			data, off = data[n:], off+int64(n)
+		}
+		c.p.Done.Add(int64(w.n))
+		rest = data
+	}
+	return m, nil
+}

@@ -1,0 +1,102 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"vaultfs/repo/format"
+)
+
+// Commit makes the snapshot exist: every pack durable and, if the session
+// verifies, read back and rehashed; every pack listed; the structure of every
+// item walked down to the place of each chunk; then one atomic step. After an
+// error the snapshot does not exist and the session is to be aborted.
+func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
+	if err := s.flush(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.mergeOwn(ctx); err != nil {
+		return nil, err
+	}
+	for _, it := range s.items {
+		if err := s.repo.checkItem(ctx, it); err != nil {
+			return nil, fmt.Errorf("checking %s before the commit: %w", it.Name, err)
+		}
+	}
+	m := s.manifest(info)
+	key := s.repo.manifestBodyKey(s.id, s.secret)
+	b := m.Encode(newSalt(), s.repo.manifestKey(s.id), key)
+	if len(b) > format.MaxManifestSize {
+		return nil, fmt.Errorf("the snapshot's manifest has %d bytes, more than %d", len(b), format.MaxManifestSize)
+	}
+	if _, err := s.repo.decodeManifest(s.id, b); err != nil {
+		return nil, fmt.Errorf("the manifest just made cannot be read: %w", err)
+	}
+	if !s.end() {
+		return nil, errors.New("the session has ended")
+	}
+	if err := s.lease.Commit(ctx, b, snapshotObject(s.id)); err != nil {
+		return nil, fmt.Errorf("committing the snapshot: %w", err)
+	}
+	return newSnapshot(m), nil
+}
+
+// flush writes and lists everything that is still in memory.
+func (s *Session) flush(ctx context.Context) error {
+	packers := []*packer{&s.structure, &s.streams[0], &s.streams[1]}
+	for _, l := range s.lanes {
+		packers = append(packers, &l.data)
+	}
+	for _, p := range packers {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.writers.Wait(); err != nil {
+		return s.failure(err)
+	}
+	return s.publishRun(ctx)
+}
+
+func (s *Session) manifest(info Info) *format.Manifest {
+	if info.Host == "" {
+		info.Host, _ = os.Hostname()
+	}
+	info.Notes = append(append([]string{}, s.notes...), info.Notes...)
+	m := &format.Manifest{}
+	m.Structure = format.ManifestStructure{
+		Session: s.id, Source: s.options.Source, Kind: s.options.Kind, Seq: 1,
+		Time: s.time().UnixNano(), SealedSecret: s.sealed,
+	}
+	if s.previous != nil {
+		m.Structure.Seq = s.previous.Seq + 1
+		m.Structure.Previous, _ = format.ParseSnapshotID(s.previous.ID)
+	}
+	items := make([]format.Item, len(s.items))
+	origins := make([]format.ItemOrigin, len(s.items))
+	for i, it := range s.items {
+		items[i] = format.Item{Name: it.Name, Kind: it.Kind, Size: it.Size, Root: it.Root}
+		origins[i] = it.ItemOrigin
+		info.Summary.BytesTotal += it.Size
+	}
+	m.Structure.SetItems(items)
+	stats := s.Stats()
+	info.Summary.BytesNew, info.Summary.BytesStored = stats.BytesNew, stats.BytesStored
+	info.Summary.ChunksTotal, info.Summary.ChunksNew = stats.ChunksTotal, stats.ChunksNew
+	info.Summary.Milliseconds = time.Since(s.started).Milliseconds()
+	m.Private = format.ManifestPrivate{
+		Host: info.Host, Machine: s.options.Machine, Program: info.Program, Mode: info.Mode, Quiesced: info.Quiesced,
+		Verified: info.Verified, Notes: info.Notes, Origins: origins, Summary: info.Summary,
+	}
+	return m
+}
+
+func (s *Session) time() time.Time {
+	if s.options.Time.IsZero() {
+		return s.started
+	}
+	return s.options.Time
+}

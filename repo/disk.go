@@ -1,0 +1,312 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sort"
+	"sync"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+// A Disk is a stored disk, for reading. It may be used by several goroutines.
+type Disk struct {
+	repo *Repo
+	root *format.Disk
+
+	mu     sync.Mutex
+	tables []format.DiskTable // by page; nil for one that is not loaded, or of zeros
+
+	ahead chan struct{} // one token for each chunk that is being read ahead
+}
+
+// OpenDisk opens a disk of a snapshot.
+func (r *Repo) OpenDisk(ctx context.Context, it Item) (*Disk, error) {
+	if it.Kind != ItemDisk {
+		return nil, fmt.Errorf("%s: a %s, not a disk", it.Name, it.Kind)
+	}
+	if err := r.refresh(ctx); err != nil {
+		return nil, err
+	}
+	b, err := r.readChunk(ctx, format.DiskRoot, it.Root)
+	if err != nil {
+		return nil, fmt.Errorf("disk %s: %w", it.Name, err)
+	}
+	root, err := format.DecodeDisk(b)
+	if err != nil {
+		return nil, damage("disk "+it.Name, err)
+	}
+	if root.Size != it.Size {
+		return nil, &DamageError{"disk " + it.Name, fmt.Errorf("%d bytes, %d in the manifest", root.Size, it.Size)}
+	}
+	return &Disk{repo: r, root: root, tables: make([]format.DiskTable, len(root.Pages)),
+		ahead: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}, nil
+}
+
+// Size is the disk's size in bytes.
+func (d *Disk) Size() int64 { return d.root.Size }
+
+// SegmentSize is the size of a segment in bytes.
+func (d *Disk) SegmentSize() int64 { return d.root.SegmentSize }
+
+// Segments is the number of segments; the last may be partial.
+func (d *Disk) Segments() int { return int(d.root.Segments()) }
+
+// Allocated is the number of bytes in grains that are not zero.
+func (d *Disk) Allocated() (n int64) {
+	for _, p := range d.root.Pages {
+		n += int64(p.Grains) * chunk.Grain
+	}
+	return n
+}
+
+// page returns the page that describes a segment; nil means zeros.
+func (d *Disk) page(segment int) (format.DiskTable, error) {
+	i := segment / format.PageSegments
+	id := d.root.Pages[i].Map
+	if id.IsZero() {
+		return nil, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tables[i] != nil {
+		return d.tables[i], nil
+	}
+	b, err := d.repo.readChunk(context.Background(), format.DiskPage, id)
+	if err != nil {
+		return nil, err
+	}
+	d.tables[i], err = decodePage(b, d.root, i)
+	return d.tables[i], err
+}
+
+// decodePage reads page i of a disk and checks it against the root.
+func decodePage(b []byte, root *format.Disk, i int) (format.DiskTable, error) {
+	label := fmt.Sprintf("disk page %d", i)
+	t, err := format.DecodePage(b, root.SegmentSize)
+	if err != nil {
+		return nil, damage(label, err)
+	}
+	var sum format.Entry
+	for _, e := range t {
+		sum.Clusters += e.Clusters
+		sum.Grains += e.Grains
+	}
+	want := min(format.PageSegments, root.Segments()-int64(i)*format.PageSegments)
+	if int64(len(t)) != want || sum.Clusters != root.Pages[i].Clusters || sum.Grains != root.Pages[i].Grains {
+		return nil, &DamageError{label, fmt.Errorf("its entries do not add up to what the root says")}
+	}
+	return t, nil
+}
+
+// Clusters is the number of 64 KiB clusters of a segment that hold data. Check
+// has succeeded before it is called.
+func (d *Disk) Clusters(segment int) uint32 {
+	t, err := d.page(segment)
+	if err != nil || t == nil {
+		return 0
+	}
+	return uint32(t[segment%format.PageSegments].Clusters)
+}
+
+// Check loads all pages, which stay loaded, and returns the first error.
+func (d *Disk) Check() error {
+	for i := range d.root.Pages {
+		if _, err := d.page(i * format.PageSegments); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segment returns the map of a segment.
+func (d *Disk) segment(i int) (format.SegmentMap, error) {
+	t, err := d.page(i)
+	if err != nil || t == nil {
+		return nil, err
+	}
+	e := t[i%format.PageSegments]
+	if e.Map.IsZero() {
+		return nil, nil
+	}
+	v, err := d.repo.maps.get(e.Map, func() (any, int64, error) {
+		b, err := d.repo.fetch(context.Background(), format.DiskMap, e.Map)
+		if err != nil {
+			return nil, 0, err
+		}
+		m, err := decodeMap(b, d.root.SegmentSize, e, i)
+		return m, int64(len(m))*48 + 64, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(format.SegmentMap), nil
+}
+
+// decodeMap reads the map of segment i and checks it against the page.
+func decodeMap(b []byte, segmentSize int64, e format.Entry, i int) (format.SegmentMap, error) {
+	label := fmt.Sprintf("map of segment %d", i)
+	m, err := format.DecodeSegmentMap(b, segmentSize)
+	if err != nil {
+		return nil, damage(label, err)
+	}
+	if clusters, grains := m.Counts(); uint64(clusters) != e.Clusters || uint64(grains) != e.Grains {
+		return nil, &DamageError{label, fmt.Errorf("it does not hold as much as its page says")}
+	}
+	return m, nil
+}
+
+// Bitmap has a bit for each 64 KiB cluster of a segment, lowest first; it is
+// set when the cluster holds data.
+func (d *Disk) Bitmap(segment int) ([]uint64, error) {
+	m, err := d.segment(segment)
+	if err != nil {
+		return nil, err
+	}
+	clusters := d.root.SegmentSize / format.ClusterSize
+	bits := make([]uint64, (clusters+63)/64)
+	for _, e := range m {
+		for c := e.Off / format.ClusterSize; c <= (e.Off+e.Len-1)/format.ClusterSize; c++ {
+			bits[c/64] |= 1 << (c % 64)
+		}
+	}
+	return bits, nil
+}
+
+// ReadAt reads guest bytes, as io.ReaderAt does. Holes are zeros.
+func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read at %d", off)
+	}
+	short := off+int64(len(p)) > d.root.Size
+	if short {
+		p = p[:max(0, d.root.Size-off)]
+	}
+	for n < len(p) {
+		at := off + int64(n)
+		i := at / d.root.SegmentSize
+		start := i * d.root.SegmentSize
+		part := p[n:min(int64(len(p)), int64(n)+start+d.root.SegmentSize-at)]
+		m, err := d.segment(int(i))
+		if err != nil {
+			return n, err
+		}
+		done, err := d.readSegment(part, at-start, m)
+		if n += done; err != nil {
+			return n, err
+		}
+	}
+	if short {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readSegment fills p from byte off of a segment.
+func (d *Disk) readSegment(p []byte, off int64, m format.SegmentMap) (n int, err error) {
+	i := sort.Search(len(m), func(i int) bool { return m[i].Off+m[i].Len > off })
+	for n < len(p) {
+		at := off + int64(n)
+		if i == len(m) || m[i].Off >= off+int64(len(p)) {
+			clear(p[n:])
+			return len(p), nil
+		}
+		e := m[i]
+		if at < e.Off {
+			clear(p[n : n+int(e.Off-at)])
+			n += int(e.Off - at)
+			continue
+		}
+		plain, err := d.chunk(e)
+		if err != nil {
+			return n, err
+		}
+		n += copy(p[n:], plain[at-e.Off:])
+		i++
+	}
+	return n, nil
+}
+
+func (d *Disk) chunk(e format.Extent) ([]byte, error) {
+	plain, err := d.repo.readChunk(context.Background(), format.Data, e.ID)
+	if err == nil && int64(len(plain)) != e.Len {
+		err = &DamageError{"chunk " + e.ID.String()[:16], fmt.Errorf("%d bytes, its map says %d", len(plain), e.Len)}
+	}
+	return plain, err
+}
+
+// Prefetch asks for the chunks of a range to be decoded into the cache in the
+// background, and returns at once. What cannot be begun now is left out.
+func (d *Disk) Prefetch(off, n int64) {
+	end := min(off+n, d.root.Size)
+	for off < end {
+		i := off / d.root.SegmentSize
+		start := i * d.root.SegmentSize
+		m, err := d.segment(int(i))
+		if err != nil {
+			return // the read itself will say so
+		}
+		for _, e := range m {
+			if start+e.Off+e.Len <= off || start+e.Off >= end || d.repo.chunks.holds(e.ID) {
+				continue
+			}
+			select {
+			case d.ahead <- struct{}{}:
+				go func() {
+					defer func() { <-d.ahead }()
+					_, _ = d.chunk(e) // an error is told to who reads the chunk
+				}()
+			default:
+				return
+			}
+		}
+		off = start + d.root.SegmentSize
+	}
+}
+
+// NextData returns the first byte at or after off that is not in a hole, in
+// steps of 4 KiB, or io.EOF if only holes follow.
+func (d *Disk) NextData(off int64) (int64, error) {
+	for i := int(off / d.root.SegmentSize); i < d.Segments(); i++ {
+		if t, err := d.page(i); err != nil {
+			return 0, err
+		} else if t == nil {
+			i |= format.PageSegments - 1 // the last of its page
+			continue
+		}
+		m, err := d.segment(i)
+		if err != nil {
+			return 0, err
+		}
+		start := int64(i) * d.root.SegmentSize
+		k := sort.Search(len(m), func(k int) bool { return start+m[k].Off+m[k].Len > off })
+		if k < len(m) {
+			return max(off, start+m[k].Off), nil
+		}
+	}
+	return 0, io.EOF
+}
+
+// NextHole returns the first byte at or after off that is in a hole; the end
+// of the disk counts as one.
+func (d *Disk) NextHole(off int64) (int64, error) {
+	for off < d.root.Size {
+		i := int(off / d.root.SegmentSize)
+		m, err := d.segment(i)
+		if err != nil {
+			return 0, err
+		}
+		start := int64(i) * d.root.SegmentSize
+		k := sort.Search(len(m), func(k int) bool { return start+m[k].Off+m[k].Len > off })
+		for ; k < len(m) && start+m[k].Off <= off; k++ {
+			off = start + m[k].Off + m[k].Len
+		}
+		if off < start+d.root.SegmentSize {
+			break
+		}
+	}
+	return min(off, d.root.Size), nil
+}

@@ -1,0 +1,63 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+
+	"vaultfs/repo/format"
+	"vaultfs/repo/seal"
+	"vaultfs/repo/store"
+)
+
+// Errors that callers tell apart, for errors.Is.
+var (
+	ErrDamaged        = seal.ErrDamaged
+	ErrWrongPassword  = seal.ErrWrongPassword
+	ErrNewerFormat    = seal.ErrNewerFormat
+	ErrNoSpace        = store.ErrFull
+	ErrLeaseBroken    = store.ErrBroken
+	ErrNotRepository  = errors.New("not a vaultfs repository")
+	ErrExists         = errors.New("there is already a repository")
+	ErrPasswordNeeded = errors.New("the repository is encrypted and no password was given")
+	ErrUnencrypted    = errors.New("a password was given, but the repository is not encrypted")
+	ErrNotFound       = errors.New("not found")
+	ErrAmbiguous      = errors.New("ambiguous")
+	ErrSourceTaken    = errors.New("the source name belongs to another machine")
+	ErrSourceBusy     = errors.New("the source is being backed up already")
+	ErrLastKey        = errors.New("the last key cannot be removed")
+	ErrInUse          = errors.New("the repository is in use")
+)
+
+// A DamageError says that an object of the repository is not what was written.
+type DamageError struct {
+	Object string // "pack 3f2a…"
+	Err    error
+}
+
+func (e *DamageError) Error() string { return e.Object + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// Is makes every DamageError an ErrDamaged, also one of a missing object.
+func (e *DamageError) Is(target error) bool { return target == ErrDamaged }
+
+// damage names the object of an error that tells of damage, and of a missing
+// object; any other error is only given the object's name.
+func damage(object string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return &DamageError{object, errors.New("missing")}
+	case errors.Is(err, format.ErrDamaged), errors.Is(err, store.ErrTooLarge):
+		return &DamageError{object, err}
+	}
+	return fmt.Errorf("%s: %w", object, err)
+}
+
+func packObject(session format.SnapshotID, hash format.PackHash) string {
+	return "packs/" + session.String() + "/" + hash.String()
+}
+
+func packLabel(hash format.PackHash) string { return "pack " + hash.String()[:16] }

@@ -1,0 +1,35 @@
+package format
+
+// Kind is what a chunk holds. It is sealed with the chunk.
+type Kind uint8
+
+// The kinds of chunk. Every kind but Data starts with a child list.
+const (
+	Data     Kind = 1 // bytes of a guest disk, a file or a stream
+	DiskMap  Kind = 2 // where the chunks of one segment of a disk lie
+	DiskPage Kind = 3 // the maps of a row of segments
+	DiskRoot Kind = 4 // the pages of a disk
+	Stream   Kind = 5 // the chunks of a stream, in a tree of nodes
+)
+
+// Structured tells whether chunks of the kind name other chunks.
+func (k Kind) Structured() bool { return k != Data }
+
+func (k Kind) valid() bool { return k >= Data && k <= Stream }
+
+// String is the word for the kind.
+func (k Kind) String() string {
+	switch k {
+	case Data:
+		return "data"
+	case DiskMap:
+		return "segment map"
+	case DiskPage:
+		return "disk page"
+	case DiskRoot:
+		return "disk root"
+	case Stream:
+		return "stream node"
+	}
+	return "unknown kind"
+}

@@ -1,0 +1,181 @@
+package format
+
+import (
+	"encoding/binary"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/seal"
+)
+
+const manifestMagic = "VFSMANI1"
+
+// MaxManifestSize bounds a manifest object, in bytes.
+const MaxManifestSize = 16 << 20
+
+// A Manifest is a snapshot. It is stored in two parts:
+//
+//	magic 8 | salt 32 | length of the first part 4 | structure part | private part
+//
+// The structure part is sealed under the structure key: it is what the next
+// backup of the source and a collector need. The private part is sealed under
+// the session's secret. Both are padded; both have the magic, the snapshot's
+// ID and the length of the first part as associated data.
+type Manifest struct {
+	Structure ManifestStructure
+	Private   ManifestPrivate
+}
+
+// A ManifestStructure is the part of a manifest that is needed to find and
+// keep what the snapshot names.
+type ManifestStructure struct {
+	Session      SnapshotID `cbor:"1,keyasint"`
+	Source       string     `cbor:"2,keyasint"` // "vm/win11"
+	Kind         string     `cbor:"3,keyasint"` // "vm"
+	Seq          uint64     `cbor:"4,keyasint"` // of the source's snapshots, from 1
+	Previous     SnapshotID `cbor:"5,keyasint"` // the source's snapshot before, or zero
+	Time         int64      `cbor:"6,keyasint"` // Unix nanoseconds
+	Items        []Item     `cbor:"7,keyasint"`
+	Structured   []chunk.ID `cbor:"8,keyasint"` // children, as of a structured chunk
+	SealedSecret []byte     `cbor:"9,keyasint"` // the session's, sealed to the repository's identity
+}
+
+// An Item is a disk or a file of a snapshot.
+type Item struct {
+	Name string   `cbor:"1,keyasint"` // "vda", "domain.xml"
+	Kind string   `cbor:"2,keyasint"` // ItemDisk or ItemFile
+	Size int64    `cbor:"3,keyasint"` // bytes
+	Root chunk.ID `cbor:"4,keyasint"` // a chunk of kind DiskRoot or Stream
+}
+
+// The kinds of item.
+const (
+	ItemDisk = "disk"
+	ItemFile = "file"
+)
+
+// A ManifestPrivate is what only someone who can read the data may know.
+type ManifestPrivate struct {
+	Host     string       `cbor:"1,keyasint"` // where the ingest ran
+	Machine  string       `cbor:"2,keyasint"` // what the source is: a domain's UUID
+	Program  string       `cbor:"3,keyasint"` // and version that wrote the snapshot
+	Mode     string       `cbor:"4,keyasint"` // how the source was read
+	Quiesced string       `cbor:"5,keyasint"`
+	Verified string       `cbor:"6,keyasint"`
+	Notes    []string     `cbor:"7,keyasint"` // what was left out, and why
+	Origins  []ItemOrigin `cbor:"8,keyasint"` // one for each item
+	Summary  Summary      `cbor:"9,keyasint"`
+}
+
+// An ItemOrigin tells where an item came from.
+type ItemOrigin struct {
+	Path   string `cbor:"1,keyasint"`
+	Format string `cbor:"2,keyasint"` // "qcow2"
+	Note   string `cbor:"3,keyasint"`
+}
+
+// A Summary counts what an ingest did.
+type Summary struct {
+	BytesTotal   int64 `cbor:"1,keyasint"` // sizes of the items
+	BytesRead    int64 `cbor:"2,keyasint"` // from the source
+	BytesNew     int64 `cbor:"3,keyasint"` // in chunks that the repository did not hold
+	BytesStored  int64 `cbor:"4,keyasint"` // added to the repository's packs
+	ChunksTotal  int64 `cbor:"5,keyasint"`
+	ChunksNew    int64 `cbor:"6,keyasint"`
+	Milliseconds int64 `cbor:"7,keyasint"`
+}
+
+// Encode makes the manifest object. bodyKey belongs to the session's secret.
+func (m *Manifest) Encode(salt Salt, key, bodyKey KeyFunc) []byte {
+	structure, private := pad(marshal(&m.Structure)), pad(marshal(&m.Private))
+	b := append([]byte(manifestMagic), salt[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(structure)+seal.Overhead))
+	aad := manifestAAD(b, m.Structure.Session)
+	b = key(salt).Seal(b, 0, aad, structure)
+	return bodyKey(salt).Seal(b, 1, aad, private)
+}
+
+func manifestAAD(head []byte, id SnapshotID) []byte {
+	return append(append([]byte(manifestMagic), id[:]...), head[sealedHead:]...)
+}
+
+// DecodeManifest reads the manifest of a snapshot. bodyKey is asked for with
+// the session's sealed secret.
+func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte) (KeyFunc, error), b []byte) (*Manifest, error) {
+	salt, err := header(manifestMagic, b)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < sealedHead+4 {
+		return nil, damaged("%d bytes, too short", len(b))
+	}
+	head, rest := b[:sealedHead+4], b[sealedHead+4:]
+	n := int64(binary.BigEndian.Uint32(head[sealedHead:]))
+	if n > int64(len(rest)) {
+		return nil, damaged("first part of %d bytes in %d", n, len(b))
+	}
+	m := new(Manifest)
+	aad := manifestAAD(head, id)
+	if err := openPart(key(salt), 0, aad, rest[:n], &m.Structure); err != nil {
+		return nil, err
+	}
+	if err := m.Structure.validate(id); err != nil {
+		return nil, err
+	}
+	private, err := bodyKey(m.Structure.SealedSecret)
+	if err != nil {
+		return nil, err
+	}
+	if err := openPart(private(salt), 1, aad, rest[n:], &m.Private); err != nil {
+		return nil, err
+	}
+	if len(m.Private.Origins) != len(m.Structure.Items) {
+		return nil, damaged("%d origins of %d items", len(m.Private.Origins), len(m.Structure.Items))
+	}
+	return m, nil
+}
+
+func openPart(box *seal.Box, ordinal uint64, aad, sealed []byte, v any) error {
+	b, err := box.Open(nil, ordinal, aad, sealed)
+	if err != nil {
+		return damaged("its seal does not fit")
+	}
+	if b, err = unpad(b); err != nil {
+		return err
+	}
+	return unmarshal(b, v)
+}
+
+func (s *ManifestStructure) validate(id SnapshotID) error {
+	if s.Session != id || s.Source == "" || s.Seq == 0 || len(s.SealedSecret) != seal.SealedSecretSize {
+		return damaged("snapshot %d of %q in the place of %v", s.Seq, s.Source, id)
+	}
+	names, roots := map[string]bool{}, map[chunk.ID]bool{}
+	var want []chunk.ID
+	for _, it := range s.Items {
+		if it.Name == "" || names[it.Name] || it.Size < 0 || it.Root.IsZero() || it.Kind == "" {
+			return damaged("item %q of kind %q", it.Name, it.Kind)
+		}
+		names[it.Name] = true
+		if !roots[it.Root] {
+			roots[it.Root], want = true, append(want, it.Root)
+		}
+	}
+	if len(want) != len(s.Structured) {
+		return damaged("%d children of %d items", len(s.Structured), len(s.Items))
+	}
+	for i := range want {
+		if want[i] != s.Structured[i] {
+			return damaged("child %d is not the root of an item", i)
+		}
+	}
+	return nil
+}
+
+// SetItems sets the items and, from them, the children.
+func (s *ManifestStructure) SetItems(items []Item) {
+	var roots list
+	for _, it := range items {
+		roots.add(it.Root)
+	}
+	s.Items, s.Structured = items, roots.ids
+}

@@ -1,0 +1,257 @@
+package format
+
+import (
+	"encoding/binary"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/seal"
+)
+
+const (
+	packMagic  = "VFSPACK1"
+	packEnd    = "VFSPEND1"
+	packHead   = magicSize + 1 + 7 + 16 + saltSize
+	packTail   = 4 + magicSize
+	footerSize = 1 + 32 + 4 + 4 // of an entry
+
+	// footerOrdinal seals a pack's footer; chunks have the ordinals from 0.
+	footerOrdinal = 1 << 63
+)
+
+// MaxPackSize bounds a pack, in bytes.
+const MaxPackSize = 64 << 20
+
+// PackKind tells under which keys a pack is sealed.
+type PackKind uint8
+
+// The kinds of pack.
+const (
+	DataPack      PackKind = 1 // under the secret of its session
+	StructurePack PackKind = 2 // under the structure key
+)
+
+// PackFor is the kind of pack that holds chunks of kind k.
+func PackFor(k Kind) PackKind {
+	if k == Data {
+		return DataPack
+	}
+	return StructurePack
+}
+
+func (k PackKind) valid() bool { return k == DataPack || k == StructurePack }
+
+// A PackHeader is what a pack starts with, in clear:
+//
+//	magic 8 | kind 1 | zeros 7 | session 16 | salt 32
+type PackHeader struct {
+	Kind    PackKind
+	Session SnapshotID
+	Salt    Salt
+}
+
+// Append encodes the header.
+func (h PackHeader) Append(b []byte) []byte {
+	b = append(append(b, packMagic...), byte(h.Kind), 0, 0, 0, 0, 0, 0, 0)
+	return append(append(b, h.Session[:]...), h.Salt[:]...)
+}
+
+// DecodePackHeader reads the header at the start of a pack.
+func DecodePackHeader(b []byte) (h PackHeader, err error) {
+	if len(b) < packHead {
+		return h, damaged("pack of %d bytes", len(b))
+	}
+	h.Kind = PackKind(b[magicSize])
+	copy(h.Session[:], b[magicSize+8:])
+	copy(h.Salt[:], b[magicSize+24:])
+	if !h.Kind.valid() || string(b[:packHead]) != string(h.Append(nil)) {
+		return h, damaged("its header is not one of a pack")
+	}
+	return h, nil
+}
+
+// A PackEntry is one chunk of a pack. Its ordinal is its place in the footer.
+type PackEntry struct {
+	Kind   Kind
+	ID     chunk.ID
+	Offset uint32 // of the sealed chunk in the pack, bytes
+	Sealed uint32 // length as stored, bytes
+	Plain  uint32 // length of the chunk, bytes
+}
+
+// A PackBuilder collects sealed chunks. It is not for concurrent use.
+type PackBuilder struct {
+	header  PackHeader
+	box     *seal.Box
+	buf     []byte
+	entries []PackEntry
+}
+
+// NewPack starts a pack in the memory of buf.
+func NewPack(h PackHeader, box *seal.Box, buf []byte) *PackBuilder {
+	return &PackBuilder{header: h, box: box, buf: h.Append(buf[:0])}
+}
+
+// Add seals a payload of a chunk of plain bytes and returns its entry.
+func (p *PackBuilder) Add(k Kind, id chunk.ID, plain int, payload []byte) PackEntry {
+	e := PackEntry{Kind: k, ID: id, Offset: uint32(len(p.buf)), Plain: uint32(plain)}
+	p.buf = p.box.Seal(p.buf, uint64(len(p.entries)), chunkAAD(k, id), payload)
+	e.Sealed = uint32(len(p.buf)) - e.Offset
+	p.entries = append(p.entries, e)
+	return e
+}
+
+// Size is the number of bytes so far.
+func (p *PackBuilder) Size() int { return len(p.buf) }
+
+// Entries are the chunks so far.
+func (p *PackBuilder) Entries() []PackEntry { return p.entries }
+
+// Finish appends the footer and, for a data pack, the sealed secret of its
+// session. The footer has been decoded again before the bytes are returned.
+func (p *PackBuilder) Finish(sealedSecret []byte) ([]byte, error) {
+	body := make([]byte, 0, footerSize*len(p.entries))
+	for _, e := range p.entries {
+		body = append(append(body, byte(e.Kind)), e.ID[:]...)
+		body = binary.BigEndian.AppendUint32(body, e.Sealed)
+		body = binary.BigEndian.AppendUint32(body, e.Plain)
+	}
+	start := len(p.buf)
+	p.buf = p.box.Seal(p.buf, footerOrdinal, p.header.Append(nil), pad(body))
+	length := len(p.buf) - start
+	p.buf = append(p.buf, sealedSecret...)
+	p.buf = binary.BigEndian.AppendUint32(p.buf, uint32(length))
+	p.buf = append(p.buf, packEnd...)
+	return p.buf, p.check()
+}
+
+// check reads the footer back.
+func (p *PackBuilder) check() error {
+	got, err := DecodePack(p.buf, func(PackHeader, []byte) (*seal.Box, error) { return p.box, nil })
+	if err != nil {
+		return err
+	}
+	if got.Header != p.header || len(got.Entries) != len(p.entries) {
+		return damaged("the footer just made reads differently")
+	}
+	for i, e := range got.Entries {
+		if e != p.entries[i] {
+			return damaged("entry %d of the footer just made reads differently", i)
+		}
+	}
+	return nil
+}
+
+// A Pack is what a pack's header and footer say.
+type Pack struct {
+	Header       PackHeader
+	Entries      []PackEntry
+	SealedSecret []byte // of the session; data packs only
+}
+
+// PackTailSize is how many bytes at the end of a pack are enough to learn the
+// length of the rest of its footer region.
+const PackTailSize = packTail
+
+// PackRegion returns how many bytes at the end of a pack of that size hold the
+// footer, the sealed secret and the tail, of which tail are the last bytes.
+func PackRegion(h PackHeader, size int64, tail []byte) (int64, error) {
+	if len(tail) < packTail || string(tail[len(tail)-magicSize:]) != packEnd {
+		return 0, damaged("its end is not one of a pack")
+	}
+	n := int64(binary.BigEndian.Uint32(tail[len(tail)-packTail:])) + packTail
+	if h.Kind == DataPack {
+		n += seal.SealedSecretSize
+	}
+	if size > MaxPackSize || n > size-packHead {
+		return 0, damaged("footer of %d bytes in a pack of %d", n, size)
+	}
+	return n, nil
+}
+
+// PackHeaderSize is the length of a pack's header, in bytes.
+const PackHeaderSize = packHead
+
+// DecodePack reads header and footer of a whole pack. The key is asked for
+// with the header and the sealed secret that stands in the pack.
+func DecodePack(b []byte, key func(PackHeader, []byte) (*seal.Box, error)) (*Pack, error) {
+	h, err := DecodePackHeader(b)
+	if err != nil {
+		return nil, err
+	}
+	n, err := PackRegion(h, int64(len(b)), b)
+	if err != nil {
+		return nil, err
+	}
+	return DecodePackFooter(h, int64(len(b)), b[int64(len(b))-n:], key)
+}
+
+// DecodePackFooter reads the footer region of a pack of that size.
+func DecodePackFooter(h PackHeader, size int64, region []byte, key func(PackHeader, []byte) (*seal.Box, error)) (*Pack, error) {
+	p := &Pack{Header: h}
+	footer := region[:len(region)-packTail]
+	if h.Kind == DataPack {
+		if len(footer) < seal.SealedSecretSize {
+			return nil, damaged("footer region of %d bytes", len(region))
+		}
+		cut := len(footer) - seal.SealedSecretSize
+		footer, p.SealedSecret = footer[:cut], footer[cut:]
+	}
+	box, err := key(h, p.SealedSecret)
+	if err != nil {
+		return nil, err
+	}
+	body, err := box.Open(nil, footerOrdinal, h.Append(nil), footer)
+	if err != nil {
+		return nil, damaged("the seal of its footer does not fit")
+	}
+	if body, err = unpad(body); err != nil {
+		return nil, err
+	}
+	p.Entries, err = decodeEntries(body, size-int64(len(region)))
+	return p, err
+}
+
+// decodeEntries reads the entries of a pack whose chunks end at byte end.
+func decodeEntries(b []byte, end int64) ([]PackEntry, error) {
+	if len(b)%footerSize != 0 {
+		return nil, damaged("footer of %d bytes", len(b))
+	}
+	entries := make([]PackEntry, 0, len(b)/footerSize)
+	offset := int64(packHead)
+	for ; len(b) > 0; b = b[footerSize:] {
+		e := PackEntry{Kind: Kind(b[0]), Offset: uint32(offset),
+			Sealed: binary.BigEndian.Uint32(b[33:]), Plain: binary.BigEndian.Uint32(b[37:])}
+		copy(e.ID[:], b[1:])
+		if err := e.validate(); err != nil {
+			return nil, err
+		}
+		offset += int64(e.Sealed)
+		entries = append(entries, e)
+	}
+	if offset != end {
+		return nil, damaged("chunks end at byte %d, the footer begins at %d", offset, end)
+	}
+	return entries, nil
+}
+
+func (e PackEntry) validate() error {
+	if e.ID.IsZero() || e.Kind == 0 || e.Plain == 0 || e.Plain > chunk.MaxSize ||
+		e.Sealed <= seal.Overhead || e.Sealed > MaxPayload || int64(e.Offset)+int64(e.Sealed) > MaxPackSize {
+		return damaged("entry of a %v of %d bytes, stored in %d", e.Kind, e.Plain, e.Sealed)
+	}
+	return nil
+}
+
+// OpenChunk opens a sealed chunk that stands at an ordinal of its pack, and
+// returns it decoded, in dst when that has the room. The caller compares the
+// chunk's ID with its own.
+func OpenChunk(dst []byte, box *seal.Box, ordinal uint64, e PackEntry, sealed []byte) ([]byte, error) {
+	payload, err := box.Open(sealed[:0], ordinal, chunkAAD(e.Kind, e.ID), sealed)
+	if err != nil {
+		return nil, damaged("its seal does not fit")
+	}
+	return OpenPayload(dst, payload, int(e.Plain))
+}
+
+// chunkAAD binds a sealed chunk to its kind and ID.
+func chunkAAD(k Kind, id chunk.ID) []byte { return append([]byte{byte(k)}, id[:]...) }

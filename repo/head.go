@@ -1,0 +1,199 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vaultfs/repo/format"
+	"vaultfs/repo/store"
+)
+
+// errNoHead says that the repository has no head: a new one, or one that lost
+// its index.
+var errNoHead = errors.New("no head")
+
+func headObject(seq uint64) string { return fmt.Sprintf("head/%020d", seq) }
+
+// headSeqs lists the heads that exist, lowest first.
+func (r *Repo) headSeqs(ctx context.Context) (seqs []uint64, err error) {
+	err = r.store.List(ctx, "head", func(i store.Info) error {
+		if seq, err := strconv.ParseUint(strings.TrimPrefix(i.Name, "head/"), 10, 64); err == nil {
+			seqs = append(seqs, seq)
+		}
+		return nil
+	})
+	slices.Sort(seqs)
+	return seqs, err
+}
+
+// readHead reads one head.
+func (r *Repo) readHead(ctx context.Context, seq uint64) (*format.Head, error) {
+	name := headObject(seq)
+	b, err := r.store.Get(ctx, name, format.MaxHeadSize)
+	if err != nil {
+		return nil, err
+	}
+	h, err := format.DecodeHead(r.headKey, name, b)
+	if err == nil && h.Seq != seq {
+		err = fmt.Errorf("%w: it is head %d under another name", ErrDamaged, h.Seq)
+	}
+	return h, damage(name, err)
+}
+
+// currentHead reads the head in force.
+func (r *Repo) currentHead(ctx context.Context) (*format.Head, error) {
+	for {
+		seqs, err := r.headSeqs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(seqs) == 0 {
+			return nil, errNoHead
+		}
+		h, err := r.readHead(ctx, seqs[len(seqs)-1])
+		if errors.Is(err, store.ErrNotFound) {
+			continue // a newer one took its place meanwhile
+		}
+		return h, err
+	}
+}
+
+// publish replaces the head by what edit makes of it, as often as others are
+// faster. edit changes nothing on a head that it has already changed. A
+// publish counts once the change is seen in the newest head.
+func (r *Repo) publish(ctx context.Context, held func(context.Context) error, edit func(*format.Head) (changed bool)) (*format.Head, error) {
+	for {
+		h, err := r.currentHead(ctx)
+		if errors.Is(err, errNoHead) && r.isNew() {
+			h, err = new(format.Head), nil
+		}
+		if err != nil {
+			return nil, damage("index", err)
+		}
+		if err := held(ctx); err != nil {
+			return nil, err
+		}
+		if !edit(h) {
+			return h, r.dropOldHeads(ctx, h.Seq)
+		}
+		h.Seq++
+		name := headObject(h.Seq)
+		err = r.store.Put(ctx, name, h.Encode(newSalt(), r.headKey, name))
+		if err != nil && !errors.Is(err, store.ErrExists) {
+			return nil, fmt.Errorf("publishing the index: %w", err)
+		}
+		// Whether it was made or not, the newest head decides.
+	}
+}
+
+// isNew tells whether the repository had no head when the index was loaded.
+// Later a missing head is damage: a first one would hide all runs before it.
+func (r *Repo) isNew() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head != nil && r.head.Seq == 0
+}
+
+// dropOldHeads deletes the heads that are out of force but the last one, which
+// someone may be reading right now.
+func (r *Repo) dropOldHeads(ctx context.Context, newest uint64) error {
+	seqs, err := r.headSeqs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, seq := range seqs {
+		if seq+1 >= newest {
+			break
+		}
+		if err := r.store.Delete(ctx, headObject(seq)); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// editRuns adds and removes runs; it is an edit for publish.
+func editRuns(add, remove []format.RunName) func(*format.Head) bool {
+	return func(h *format.Head) (changed bool) {
+		for _, n := range add {
+			if i, ok := slices.BinarySearchFunc(h.Runs, n, format.RunName.Compare); !ok {
+				h.Runs, changed = slices.Insert(h.Runs, i, n), true
+			}
+		}
+		for _, n := range remove {
+			if i, ok := slices.BinarySearchFunc(h.Runs, n, format.RunName.Compare); ok {
+				h.Runs, changed = slices.Delete(h.Runs, i, i+1), true
+			}
+		}
+		return changed
+	}
+}
+
+// refresh brings the index in step with the head in force. When head or runs
+// cannot be read, the index is made from the footers of the packs instead,
+// which takes longer and loses nothing.
+func (r *Repo) refresh(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rebuilt {
+		return nil
+	}
+	err := r.syncHead(ctx)
+	if err == nil || ctx.Err() != nil || !isDamage(err) {
+		return err
+	}
+	r.warn(fmt.Sprintf("the index in the repository cannot be used (%v); reading the footers of all packs instead. "+
+		"`vaultfs repair index` writes a new one", err))
+	if err := r.indexFromPacks(ctx); err != nil {
+		return err
+	}
+	r.rebuilt = true
+	return nil
+}
+
+func isDamage(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, errNoHead) }
+
+// syncHead loads the head and the runs that the local copy lacks. A run that
+// vanishes meanwhile was merged into another, which a newer head names.
+func (r *Repo) syncHead(ctx context.Context) error {
+	for last := uint64(0); ; {
+		h, err := r.currentHead(ctx)
+		if errors.Is(err, errNoHead) && r.empty(ctx) {
+			h, err = new(format.Head), nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.head != nil && r.head.Seq == h.Seq {
+			return nil
+		}
+		err = r.index.Sync(h, func(n format.RunName) (*format.Run, error) { return r.loadRun(ctx, n) })
+		if err == nil {
+			r.head = h
+			return nil
+		}
+		if last == h.Seq {
+			return err
+		}
+		last = h.Seq
+	}
+}
+
+// empty tells whether the repository never held a pack.
+func (r *Repo) empty(ctx context.Context) bool {
+	found := errors.New("found")
+	return r.store.List(ctx, "packs", func(store.Info) error { return found }) == nil
+}
+
+func (r *Repo) loadRun(ctx context.Context, n format.RunName) (*format.Run, error) {
+	b, err := r.store.Get(ctx, n.Object(), format.MaxRunSize)
+	if err != nil {
+		return nil, damage("index run "+n.Object(), err)
+	}
+	run, err := format.DecodeRun(r.runKey(n.Session), n.Object(), b)
+	return run, damage("index run "+n.Object(), err)
+}

@@ -1,0 +1,262 @@
+// Package index answers where a chunk lies, from a local copy of the
+// repository's index runs.
+//
+// The copy is a row of immutable sorted tables in a cache directory, read with
+// pread through fences in memory, and a small table in memory for what was
+// added last. Everything in the directory can be deleted at any time: Sync
+// fetches what is missing from the repository again.
+package index
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+// A Location is a place where a chunk is stored.
+type Location struct {
+	Chunk        format.PackEntry
+	Ordinal      uint32 // of the chunk in its pack
+	Pack         format.RunPack
+	Session      format.SnapshotID // that wrote the pack
+	SealedSecret []byte            // of the session; nil for one without data packs
+}
+
+// spillEntries is the number of entries that are kept in memory before they
+// become a table.
+const spillEntries = 1 << 16
+
+// An Index looks chunks up. It may be used by several goroutines at once.
+type Index struct {
+	dir       string
+	temporary bool // dir is ours alone and goes with us
+
+	mu        sync.RWMutex
+	tables    []*table // large to small
+	recent    *memory
+	condemned map[format.PackHash]bool
+	removed   map[format.PackHash]bool
+}
+
+// Open opens the index copy in dir, which is made if it is missing. Without a
+// dir the copy is a temporary one. What cannot be used there is ignored.
+func Open(dir string) (*Index, error) {
+	x := &Index{dir: dir, recent: newMemory()}
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "vaultfs-index-")
+		if err != nil {
+			return nil, fmt.Errorf("index cache: %w", err)
+		}
+		x.dir, x.temporary = tmp, true
+		return x, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("index cache: %w", err)
+	}
+	x.tables = readCatalog(dir)
+	return x, nil
+}
+
+// Close writes what is only in memory to the cache and releases the files.
+func (x *Index) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var err error
+	if x.temporary {
+		err = os.RemoveAll(x.dir)
+	} else {
+		err = x.spill()
+	}
+	for _, t := range x.tables {
+		t.close()
+	}
+	x.tables = nil
+	return err
+}
+
+// Sync makes the index that of a head: load is called for each run that the
+// copy does not have yet.
+func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, error)) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.condemned, x.removed = map[format.PackHash]bool{}, map[format.PackHash]bool{}
+	for _, c := range h.Condemned {
+		x.condemned[c.Pack] = true
+	}
+	for _, p := range h.Removed {
+		x.removed[p] = true
+	}
+	x.dropStale(h)
+	have := x.covered()
+	var errs []error
+	for _, name := range h.Runs {
+		if have[name] {
+			continue
+		}
+		run, err := load(name)
+		if err == nil {
+			err = x.add(name, run)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// dropStale forgets the tables that cover a run which the head does not name.
+func (x *Index) dropStale(h *format.Head) {
+	fresh := func(runs []format.RunName) bool {
+		return !slices.ContainsFunc(runs, func(n format.RunName) bool { return !h.Has(n) })
+	}
+	if !fresh(x.recent.runs) {
+		x.recent = newMemory()
+	}
+	x.tables = slices.DeleteFunc(x.tables, func(t *table) bool {
+		if fresh(t.runs) {
+			return false
+		}
+		t.close()
+		return true
+	})
+}
+
+func (x *Index) covered() map[format.RunName]bool {
+	have := map[format.RunName]bool{}
+	for _, n := range x.recent.runs {
+		have[n] = true
+	}
+	for _, t := range x.tables {
+		for _, n := range t.runs {
+			have[n] = true
+		}
+	}
+	return have
+}
+
+// Add makes the entries of a run known, as of now in memory.
+func (x *Index) Add(name format.RunName, run *format.Run) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.add(name, run)
+}
+
+func (x *Index) add(name format.RunName, run *format.Run) error {
+	x.recent.add(name, run)
+	if len(x.recent.entries) < spillEntries {
+		return nil
+	}
+	return x.spill()
+}
+
+// Replace says that a run now stands in the place of others with the same
+// entries.
+func (x *Index) Replace(old []format.RunName, by format.RunName) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	gone := map[format.RunName]bool{}
+	for _, n := range old {
+		gone[n] = true
+	}
+	swap := func(runs []format.RunName) []format.RunName {
+		n := len(runs)
+		runs = slices.DeleteFunc(slices.Clone(runs), func(r format.RunName) bool { return gone[r] })
+		if len(runs) != n {
+			runs = append(runs, by)
+		}
+		return runs
+	}
+	x.recent.runs = swap(x.recent.runs)
+	for _, t := range x.tables {
+		t.runs = swap(t.runs)
+	}
+}
+
+// spill turns what is in memory into a table, and merges tables so that each
+// is at least twice as large as the next.
+func (x *Index) spill() error {
+	if len(x.recent.runs) > 0 {
+		t, err := writeTable(x.dir, []source{x.recent.source()}, x.recent.runs)
+		if err != nil {
+			return fmt.Errorf("index cache: %w", err)
+		}
+		x.tables, x.recent = append(x.tables, t), newMemory()
+	}
+	slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
+	for n := len(x.tables); n > 1 && x.tables[n-2].entries < 2*x.tables[n-1].entries; n = len(x.tables) {
+		a, b := x.tables[n-2], x.tables[n-1]
+		t, err := writeTable(x.dir, []source{a.source(), b.source()}, unionRuns(a.runs, b.runs))
+		if err != nil {
+			return fmt.Errorf("index cache: %w", err)
+		}
+		a.close()
+		b.close()
+		x.tables = append(x.tables[:n-2], t)
+		slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
+	}
+	if x.temporary {
+		return nil
+	}
+	return writeCatalog(x.dir, x.tables)
+}
+
+func unionRuns(a, b []format.RunName) []format.RunName {
+	all := append(slices.Clone(a), b...)
+	slices.SortFunc(all, format.RunName.Compare)
+	return slices.Compact(all)
+}
+
+// Lookup returns every place where a chunk is stored, condemned packs last.
+func (x *Index) Lookup(id chunk.ID) ([]Location, error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	found := x.recent.lookup(id, nil)
+	for _, t := range x.tables {
+		var err error
+		if found, err = t.lookup(id, found); err != nil {
+			return nil, fmt.Errorf("index cache %s: %w; delete it and try again", filepath.Dir(t.file.Name()), err)
+		}
+	}
+	found = slices.DeleteFunc(found, func(l Location) bool { return x.removed[l.Pack.Hash] })
+	slices.SortStableFunc(found, func(a, b Location) int {
+		return cmp.Compare(rank(x.condemned[a.Pack.Hash]), rank(x.condemned[b.Pack.Hash]))
+	})
+	return found, nil
+}
+
+func rank(condemned bool) int {
+	if condemned {
+		return 1
+	}
+	return 0
+}
+
+// Usable tells whether a new snapshot may name the chunk as it is: it is in a
+// pack that nobody has condemned.
+func (x *Index) Usable(id chunk.ID) (bool, error) {
+	found, err := x.Lookup(id)
+	if err != nil || len(found) == 0 {
+		return false, err
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return !x.condemned[found[0].Pack.Hash], nil
+}
+
+// Len is the number of entries, duplicates included.
+func (x *Index) Len() (n int64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, t := range x.tables {
+		n += t.entries
+	}
+	return n + int64(len(x.recent.entries))
+}
+
+func compareID(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) }

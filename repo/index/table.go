@@ -1,0 +1,183 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"sort"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+var errTable = errors.New("table is damaged")
+
+// A table is an immutable sorted file of entries. Fences and sessions are in
+// memory; entries and packs are read when they are asked for.
+type table struct {
+	file     *os.File
+	runs     []format.RunName
+	entries  int64
+	fences   []uint64
+	sessions []format.RunSession
+	packs    int64 // number of packs
+	packsAt  int64 // offset of the pack section
+}
+
+// openTable reads the sections behind the entries and checks them.
+func openTable(f *os.File, runs []format.RunName) (*table, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	tail := make([]byte, trailerSize)
+	if _, err := f.ReadAt(tail, st.Size()-trailerSize); err != nil {
+		return nil, errTable
+	}
+	if string(tail[:8]) != tableMagic ||
+		crc32.Checksum(tail[:trailerSize-4], castagnoli) != binary.BigEndian.Uint32(tail[trailerSize-4:]) {
+		return nil, errTable
+	}
+	var n [5]int64
+	for i := range n {
+		n[i] = int64(binary.BigEndian.Uint64(tail[8+8*i:]))
+	}
+	t := &table{file: f, runs: runs, entries: n[0]}
+	blocks := n[1] / 8
+	if blocks != (n[0]+blockEntries-1)/blockEntries || blocks*blockSize+n[1]+n[2]+n[3]+trailerSize != st.Size() {
+		return nil, errTable
+	}
+	return t, t.readSections(blocks, n[1], n[2], n[3], n[4], binary.BigEndian.Uint32(tail[trailerSize-8:]))
+}
+
+func (t *table) readSections(blocks, fences, sessions, packs, count int64, want uint32) error {
+	sum := crc32.New(castagnoli)
+	section := io.NewSectionReader(t.file, blocks*blockSize, fences+sessions+packs)
+	in := io.TeeReader(section, sum)
+	b := make([]byte, fences+sessions)
+	if _, err := io.ReadFull(in, b); err != nil {
+		return errTable
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil || sum.Sum32() != want {
+		return errTable
+	}
+	t.fences = make([]uint64, blocks)
+	for i := range t.fences {
+		t.fences[i] = binary.BigEndian.Uint64(b[8*i:])
+	}
+	t.packs, t.packsAt = packs/format.RunPackSize, blocks*blockSize+fences+sessions
+	for rest := b[fences:]; count > 0; count-- {
+		s, more, err := format.CutRunSession(rest)
+		if err != nil {
+			return errTable
+		}
+		t.sessions, rest = append(t.sessions, s), more
+	}
+	return nil
+}
+
+func (t *table) close() {
+	t.file.Close()
+}
+
+// lookup appends the places of a chunk that the table lists.
+func (t *table) lookup(id chunk.ID, found []Location) ([]Location, error) {
+	prefix := binary.BigEndian.Uint64(id[:])
+	// The last block whose first ID may be at or before id, and those before
+	// it that begin with the same 8 bytes.
+	at := sort.Search(len(t.fences), func(i int) bool { return t.fences[i] > prefix }) - 1
+	for ; at >= 0; at-- {
+		var err error
+		if found, err = t.scan(at, id, found); err != nil {
+			return nil, err
+		}
+		if t.fences[at] != prefix {
+			break
+		}
+	}
+	return found, nil
+}
+
+// scan looks for a chunk in one block.
+func (t *table) scan(block int, id chunk.ID, found []Location) ([]Location, error) {
+	var b [blockSize]byte
+	n, err := t.block(block, b[:])
+	if err != nil {
+		return nil, err
+	}
+	entry := func(i int) []byte { return b[i*format.RunEntrySize:] }
+	i := sort.Search(n, func(i int) bool { return string(entry(i)[:32]) >= string(id[:]) })
+	for ; i < n && string(entry(i)[:32]) == string(id[:]); i++ {
+		l, err := t.locate(format.DecodeRunEntry(entry(i)))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, l)
+	}
+	return found, nil
+}
+
+// block reads a block and returns its number of entries.
+func (t *table) block(i int, b []byte) (int, error) {
+	if _, err := t.file.ReadAt(b, int64(i)*blockSize); err != nil {
+		return 0, err
+	}
+	if crc32.Checksum(b[:blockSize-4], castagnoli) != binary.BigEndian.Uint32(b[blockSize-4:]) {
+		return 0, fmt.Errorf("%w at block %d", errTable, i)
+	}
+	return int(min(blockEntries, t.entries-int64(i)*blockEntries)), nil
+}
+
+func (t *table) locate(e format.RunEntry) (l Location, err error) {
+	if int64(e.Pack) >= t.packs {
+		return l, errTable
+	}
+	var b [format.RunPackSize]byte
+	if _, err := t.file.ReadAt(b[:], t.packsAt+int64(e.Pack)*format.RunPackSize); err != nil {
+		return l, err
+	}
+	p := format.DecodeRunPack(b[:])
+	if int64(p.Session) >= int64(len(t.sessions)) {
+		return l, errTable
+	}
+	s := t.sessions[p.Session]
+	return Location{e.PackEntry, e.Ordinal, p, s.ID, s.SealedSecret}, nil
+}
+
+// source gives all entries, for a merge.
+func (t *table) source() source {
+	packs := make([]format.RunPack, t.packs)
+	b := make([]byte, t.packs*format.RunPackSize)
+	_, err := t.file.ReadAt(b, t.packsAt)
+	for i := range packs {
+		packs[i] = format.DecodeRunPack(b[i*format.RunPackSize:])
+		if int64(packs[i].Session) >= int64(len(t.sessions)) {
+			err, packs[i].Session = errTable, 0
+		}
+	}
+	var block [blockSize]byte
+	next, in, have := 0, 0, 0
+	return source{t.sessions, packs, func() (e format.RunEntry, ok bool, _ error) {
+		if err != nil {
+			return e, false, err
+		}
+		if in == have {
+			if next == len(t.fences) {
+				return e, false, nil
+			}
+			if have, err = t.block(next, block[:]); err != nil {
+				return e, false, err
+			}
+			next, in = next+1, 0
+		}
+		e = format.DecodeRunEntry(block[in*format.RunEntrySize:])
+		in++
+		if int64(e.Pack) >= t.packs {
+			return e, false, errTable
+		}
+		return e, true, nil
+	}}
+}

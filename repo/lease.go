@@ -1,0 +1,165 @@
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"vaultfs/repo/format"
+	"vaultfs/repo/store"
+)
+
+// A SessionInfo describes somebody at work in the repository.
+type SessionInfo struct {
+	ID      string
+	Kind    string // "write", "read", "gc"; "unknown" when the lease cannot be read
+	Purpose string
+	Host    string
+	PID     int
+	Since   time.Time
+	Alive   bool
+}
+
+func newSnapshotID() (id format.SnapshotID) {
+	rand.Read(id[:])
+	return id
+}
+
+func (r *Repo) openLease(ctx context.Context, id format.SnapshotID, l format.Lease) (*store.Lease, error) {
+	l.Host, _ = os.Hostname()
+	l.PID = uint64(os.Getpid())
+	l.Since = time.Now().Unix()
+	name := id.String()
+	return r.store.OpenLease(ctx, name, l.Encode(newSalt(), r.leaseKey(id), "sessions/"+name))
+}
+
+// Sessions lists who is at work, or died at it.
+func (r *Repo) Sessions(ctx context.Context) ([]SessionInfo, error) {
+	leases, err := r.store.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []SessionInfo
+	for _, l := range leases {
+		info := SessionInfo{ID: l.Name, Kind: "unknown", Since: l.ModTime, Alive: l.Alive}
+		if id, err := format.ParseSnapshotID(l.Name); err == nil {
+			if lease, err := format.DecodeLease(r.leaseKey(id), "sessions/"+l.Name, l.Content); err == nil {
+				info.Kind = [...]string{"", "write", "read", "gc"}[lease.Kind]
+				info.Purpose, info.Host, info.PID = lease.Purpose, lease.Host, int(lease.PID)
+				info.Since = time.Unix(lease.Since, 0)
+			}
+		}
+		list = append(list, info)
+	}
+	return list, nil
+}
+
+// clearDead breaks the leases whose owners are gone, and removes what their
+// writing left unnamed.
+func (r *Repo) clearDead(ctx context.Context) error {
+	sessions, err := r.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if s.Alive {
+			continue
+		}
+		if err := r.store.BreakLease(ctx, s.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	_, err = r.store.CleanTemp(ctx)
+	return err
+}
+
+// checkAlone refuses when a session that was opened before ours writes a
+// snapshot of the same source.
+func (r *Repo) checkAlone(ctx context.Context, own, purpose string) error {
+	sessions, err := r.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	var me SessionInfo
+	for _, s := range sessions {
+		if s.ID == own {
+			me = s
+		}
+	}
+	for _, s := range sessions {
+		if !s.Alive || s.ID == own || s.Kind != "write" || s.Purpose != purpose {
+			continue
+		}
+		if s.Since.Before(me.Since) || (s.Since.Equal(me.Since) && s.ID < own) {
+			return fmt.Errorf("%w: by process %d on %s since %s", ErrSourceBusy, s.PID, s.Host, s.Since.Format("15:04:05"))
+		}
+	}
+	return nil
+}
+
+// A Pin keeps snapshots from being collected while they are read.
+type Pin struct {
+	repo    *Repo
+	purpose string
+	leases  []*store.Lease
+	pinned  map[string]bool
+}
+
+// Pin opens a read lease on snapshots. Purpose is shown to others: "mount /mnt".
+func (r *Repo) Pin(ctx context.Context, purpose string, snapshots ...*Snapshot) (*Pin, error) {
+	p := &Pin{repo: r, purpose: purpose, pinned: map[string]bool{}}
+	if len(snapshots) == 0 {
+		return p, nil
+	}
+	return p, p.Add(ctx, snapshots...)
+}
+
+// Add pins further snapshots. It is not for concurrent use. A snapshot that
+// was forgotten meanwhile is ErrNotFound.
+func (p *Pin) Add(ctx context.Context, snapshots ...*Snapshot) error {
+	lease := format.Lease{Kind: format.ReadLease, Purpose: p.purpose}
+	for _, s := range snapshots {
+		if p.pinned[s.ID] {
+			continue
+		}
+		id, err := format.ParseSnapshotID(s.ID)
+		if err != nil {
+			return err
+		}
+		lease.Snapshots = append(lease.Snapshots, id)
+	}
+	if len(lease.Snapshots) == 0 {
+		return nil
+	}
+	h, err := p.repo.currentHead(ctx)
+	if err == nil {
+		lease.Epoch = h.Epoch
+	}
+	l, err := p.repo.openLease(ctx, newSnapshotID(), lease)
+	if errors.Is(err, store.ErrReadOnly) {
+		return nil // nobody can collect here either
+	} else if err != nil {
+		return err
+	}
+	p.leases = append(p.leases, l)
+	for _, id := range lease.Snapshots {
+		if _, err := p.repo.store.Size(ctx, snapshotObject(id)); err != nil {
+			return fmt.Errorf("snapshot %s: %w", id, ErrNotFound)
+		}
+		p.pinned[id.String()] = true
+	}
+	return nil
+}
+
+// Release gives the pinned snapshots free.
+func (p *Pin) Release(ctx context.Context) error {
+	var errs []error
+	for _, l := range p.leases {
+		errs = append(errs, l.Release(ctx))
+	}
+	p.leases = nil
+	return errors.Join(errs...)
+}

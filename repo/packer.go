@@ -1,0 +1,125 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/zeebo/blake3"
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+// A packer collects the sealed chunks of one sort into packs.
+type packer struct {
+	session *Session
+	kind    format.PackKind
+	mu      sync.Mutex
+	open    *format.PackBuilder
+	header  format.PackHeader
+}
+
+// add seals a payload into the open pack, and sends the pack off when it is full.
+func (p *packer) add(ctx context.Context, k format.Kind, id chunk.ID, plain int, payload []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	p.open.Add(k, id, plain, payload)
+	if p.open.Size() < packTarget {
+		return nil
+	}
+	return p.flushLocked(ctx)
+}
+
+func (p *packer) start() error {
+	s := p.session
+	p.header = format.PackHeader{Kind: p.kind, Session: s.id, Salt: newSalt()}
+	key := s.repo.secrets.DataPackKey(s.secret, s.id, p.header.Salt)
+	if p.kind == format.StructurePack {
+		key = s.repo.secrets.StructurePackKey(s.id, p.header.Salt)
+	}
+	p.open = format.NewPack(p.header, newBox(key), s.buffer())
+	return nil
+}
+
+// flush sends off what the packer holds.
+func (p *packer) flush(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		return nil
+	}
+	return p.flushLocked(ctx)
+}
+
+func (p *packer) flushLocked(ctx context.Context) error {
+	var sealed []byte
+	if p.kind == format.DataPack {
+		sealed = p.session.sealed
+	}
+	b, err := p.open.Finish(sealed)
+	if err != nil {
+		return fmt.Errorf("closing a pack: %w", err)
+	}
+	pack := &writtenPack{bytes: b, header: p.header, entries: p.open.Entries(), hash: blake3.Sum256(b)}
+	p.open = nil
+	p.session.send(ctx, pack)
+	return nil
+}
+
+// A writtenPack is a closed pack on its way into the store.
+type writtenPack struct {
+	bytes   []byte // nil once it is durable
+	size    int
+	header  format.PackHeader
+	entries []format.PackEntry
+	hash    format.PackHash
+}
+
+// buffer returns memory for a pack.
+func (s *Session) buffer() []byte {
+	select {
+	case b := <-s.free:
+		return b
+	default:
+		return make([]byte, 0, packBuffer)
+	}
+}
+
+// send writes a pack in the background; it waits while packWriters are busy.
+func (s *Session) send(ctx context.Context, p *writtenPack) {
+	s.writers.Go(func() error {
+		err := s.write(s.ctx, p)
+		if err != nil {
+			s.runs.fail(err)
+		}
+		return err
+	})
+}
+
+// write makes a pack durable, reads it back if the session verifies, and hands
+// its entries to the next run.
+func (s *Session) write(ctx context.Context, p *writtenPack) error {
+	name := packObject(s.id, p.hash)
+	if err := s.repo.store.Put(ctx, name, p.bytes); err != nil {
+		return fmt.Errorf("writing %s: %w", packLabel(p.hash), err)
+	}
+	p.size = len(p.bytes)
+	s.bytesStored.Add(int64(p.size))
+	select {
+	case s.free <- p.bytes[:0]:
+	default:
+	}
+	p.bytes = nil
+	if s.options.Verify {
+		if err := s.repo.readBack(ctx, name, p); err != nil {
+			return fmt.Errorf("reading back %s: %w: the storage did not keep what was written", packLabel(p.hash), err)
+		}
+		s.bytesVerified.Add(int64(p.size))
+	}
+	return s.listPack(ctx, p)
+}

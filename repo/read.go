@@ -1,0 +1,87 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+	"vaultfs/repo/index"
+	"vaultfs/repo/seal"
+	"vaultfs/repo/store"
+)
+
+// readChunk returns a chunk, decoded and proved, from memory if it was read
+// not long ago. The bytes are shared: nobody writes to them.
+func (r *Repo) readChunk(ctx context.Context, k format.Kind, id chunk.ID) ([]byte, error) {
+	return r.chunks.get(id, func() ([]byte, int64, error) {
+		// Others may be waiting for the same chunk: their read must not fail
+		// because the first to ask has given up.
+		b, err := r.fetch(context.WithoutCancel(ctx), k, id)
+		return b, int64(len(b)), err
+	})
+}
+
+// fetch reads a chunk from any of the places that hold it.
+func (r *Repo) fetch(ctx context.Context, k format.Kind, id chunk.ID) ([]byte, error) {
+	places, err := r.locate(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, at := range places {
+		b, err := r.readAt(ctx, k, at)
+		if err == nil {
+			return b, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// locate looks a chunk up, in a newer index if this one does not know it.
+func (r *Repo) locate(ctx context.Context, id chunk.ID) ([]index.Location, error) {
+	for range 2 {
+		places, err := r.index.Lookup(id)
+		if err != nil || len(places) > 0 {
+			return places, err
+		}
+		if err := r.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
+}
+
+func (r *Repo) readAt(ctx context.Context, k format.Kind, at index.Location) ([]byte, error) {
+	label := packLabel(at.Pack.Hash)
+	if at.Chunk.Kind != k {
+		return nil, &DamageError{label, fmt.Errorf("chunk %v is a %v, not a %v", at.Chunk.ID, at.Chunk.Kind, k)}
+	}
+	box, err := r.boxes.get(at.Pack.Hash, func() (*seal.Box, int64, error) {
+		box, err := r.packBox(format.PackHeader{Kind: at.Pack.Kind, Session: at.Session, Salt: at.Pack.Salt}, at.SealedSecret)
+		return box, 1, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sealed := make([]byte, at.Chunk.Sealed)
+	_, err = r.store.ReadAt(ctx, packObject(at.Session, at.Pack.Hash), sealed, int64(at.Chunk.Offset))
+	if errors.Is(err, io.EOF) {
+		return nil, &DamageError{label, errors.New("cut off")}
+	} else if err != nil {
+		return nil, readError(label, err)
+	}
+	plain, err := r.openChunk(nil, box, uint64(at.Ordinal), at.Chunk, sealed)
+	return plain, damage(label, err)
+}
+
+// readError takes an I/O error of the medium for damage: the bytes are lost.
+func readError(object string, err error) error {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, context.Canceled) {
+		return damage(object, err)
+	}
+	return &DamageError{object, err}
+}

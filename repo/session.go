@@ -1,0 +1,219 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+	"vaultfs/repo/seal"
+	"vaultfs/repo/store"
+)
+
+// SessionOptions says what snapshot a session is to become.
+type SessionOptions struct {
+	Source  string    // "vm/win11"
+	Kind    string    // "vm"
+	Machine string    // what the source is: a domain's UUID; "" where that has no meaning
+	Adopt   bool      // the source may have belonged to another machine
+	Time    time.Time // of the snapshot; zero for now
+	Verify  bool      // read back and rehash what was written before the commit
+}
+
+// Stats counts what a session has done so far.
+type Stats struct {
+	ChunksTotal, ChunksNew int64
+	BytesTotal             int64 // given to Put, in chunks
+	BytesNew               int64 // of them in chunks that the repository did not hold
+	BytesStored            int64 // of packs that are durable
+	BytesVerified          int64 // of those packs, read back and rehashed
+}
+
+// A Session is a snapshot that is not committed yet. It holds a lease from
+// NewSession to Commit or Abort, and at its end one of these is called. Its
+// methods and its lanes may be used by several goroutines at once.
+type Session struct {
+	repo     *Repo
+	id       format.SnapshotID
+	options  SessionOptions
+	previous *Snapshot
+	lease    *store.Lease
+	secret   seal.Key
+	sealed   []byte // secret, sealed to the repository's identity
+	started  time.Time
+
+	mu    sync.Mutex
+	items []Item
+	notes []string
+	ended bool
+
+	claims    claims
+	structure packer    // of structure chunks, shared by all lanes
+	streams   [2]packer // of stream chunks: see Session.streamPacker
+	lanes     []*Lane
+
+	ctx     context.Context // ends when the session has failed
+	writers *errgroup.Group
+	free    chan []byte // pack buffers
+	runs    runs
+
+	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesVerified atomic.Int64
+}
+
+// packTarget is the size at which a pack is closed, in bytes; packBuffer adds
+// room for the last chunk and the footer.
+const (
+	packTarget  = 16 << 20
+	packBuffer  = packTarget + chunk.MaxSize + 1<<20
+	packWriters = 2
+)
+
+// NewSession opens a session. ErrSourceTaken and ErrSourceBusy are told apart.
+func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, error) {
+	if err := format.CheckFeatures("writing", r.config.Write); err != nil {
+		return nil, err
+	}
+	if err := r.clearDead(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.rewriteLostIndex(ctx); err != nil {
+		return nil, err
+	}
+	all, err := r.Snapshots(ctx)
+	if err != nil {
+		r.warn(err.Error())
+	}
+	s := &Session{repo: r, id: newSnapshotID(), options: o, previous: latest(all, o.Source), started: time.Now()}
+	if err := s.checkMachine(); err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkMachine refuses a source name that belongs to another machine.
+func (s *Session) checkMachine() error {
+	p := s.previous
+	if p == nil || p.Info.Machine == s.options.Machine || s.options.Adopt {
+		return nil
+	}
+	return fmt.Errorf("%w: %s was last backed up from %q, this is %q; choose another name with --name, or go on with --adopt",
+		ErrSourceTaken, s.options.Source, p.Info.Machine, s.options.Machine)
+}
+
+// open takes the lease, and only then the head that chunks are deduplicated
+// against: what a collector condemns later waits for the lease.
+func (s *Session) open(ctx context.Context) (err error) {
+	s.secret = seal.NewSessionSecret()
+	if s.sealed, err = s.repo.secrets.SealSecret(s.id, s.secret); err != nil {
+		return err
+	}
+	l := format.Lease{Kind: format.WriteLease, Purpose: "ingest " + s.options.Source}
+	if h, err := s.repo.currentHead(ctx); err == nil {
+		l.Epoch = h.Epoch
+	} else if !errors.Is(err, errNoHead) {
+		return err
+	}
+	if s.previous != nil {
+		id, err := format.ParseSnapshotID(s.previous.ID)
+		if err != nil {
+			return err
+		}
+		l.Snapshots = []format.SnapshotID{id}
+	}
+	if s.lease, err = s.repo.openLease(ctx, s.id, l); err != nil {
+		return err
+	}
+	if err = s.repo.checkAlone(ctx, s.id.String(), l.Purpose); err == nil {
+		err = s.repo.refresh(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, s.lease.Release(context.WithoutCancel(ctx)))
+	}
+	s.writers, s.ctx = errgroup.WithContext(ctx)
+	s.writers.SetLimit(packWriters)
+	s.free = make(chan []byte, packWriters+2)
+	s.structure = packer{session: s, kind: format.StructurePack}
+	for i := range s.streams {
+		s.streams[i] = packer{session: s, kind: format.DataPack}
+	}
+	s.runs.last = time.Now()
+	return nil
+}
+
+// ID is the ID that the snapshot will have.
+func (s *Session) ID() string { return s.id.String() }
+
+// Source is the name of what is backed up.
+func (s *Session) Source() string { return s.options.Source }
+
+// Previous is the newest snapshot of the same source, or nil.
+func (s *Session) Previous() *Snapshot { return s.previous }
+
+// Repo is the repository that the session writes to.
+func (s *Session) Repo() *Repo { return s.repo }
+
+// Stats returns what has been counted so far.
+func (s *Session) Stats() Stats {
+	return Stats{s.chunksTotal.Load(), s.chunksNew.Load(), s.bytesTotal.Load(),
+		s.bytesNew.Load(), s.bytesStored.Load(), s.bytesVerified.Load()}
+}
+
+// Note adds a line to what the snapshot tells of how it came to be.
+func (s *Session) Note(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, line)
+}
+
+// AddItem makes an item part of the snapshot. Names are unique in a snapshot.
+func (s *Session) AddItem(it Item) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, have := range s.items {
+		if have.Name == it.Name {
+			return fmt.Errorf("item %s: there are two of that name", it.Name)
+		}
+	}
+	s.items = append(s.items, it)
+	return nil
+}
+
+// Abort gives the session up. Packs that are durable stay, listed by the runs
+// published so far, so that the next attempt finds their chunks. After Commit
+// it does nothing.
+func (s *Session) Abort(ctx context.Context) error {
+	if !s.end() {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := s.writers.Wait(); !errors.Is(err, ErrLeaseBroken) {
+		s.salvage(ctx)
+	}
+	return s.lease.Release(ctx)
+}
+
+// end marks the session as over, once.
+func (s *Session) end() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.ended
+	s.ended = true
+	return !was
+}
+
+// streamPacker picks one of two open packs at random. The lengths of the
+// chunks of a known file in a row would identify it even under secret cutting;
+// spread over two packs they do not stand in a row.
+func (s *Session) streamPacker() *packer { return &s.streams[rand.IntN(len(s.streams))] }

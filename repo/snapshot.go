@@ -1,0 +1,283 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+	"vaultfs/repo/store"
+)
+
+// The kinds of item.
+const (
+	ItemDisk = format.ItemDisk
+	ItemFile = format.ItemFile
+)
+
+// An Item is a disk or a file of a snapshot.
+type Item struct {
+	Name string
+	Kind string // ItemDisk or ItemFile
+	Size int64  // bytes
+	Root chunk.ID
+	format.ItemOrigin
+}
+
+// Info is what a snapshot tells about how it came to be.
+type Info struct {
+	Host     string // where the ingest ran
+	Machine  string // what the source is: a domain's UUID
+	Program  string // and version
+	Mode     string // how the source was read: "live", "offline", "file"
+	Quiesced string // whether and how the guest was frozen; "" where that has no meaning
+	Verified string // what was read back before the commit
+	Notes    []string
+	Summary  format.Summary
+}
+
+// A Snapshot is one committed backup of a source.
+type Snapshot struct {
+	ID       string // 32 hex digits
+	Source   string // "vm/win11"
+	Kind     string // "vm", "disk"
+	Seq      uint64 // of the source, from 1
+	Previous string // ID of the source's snapshot before, or ""
+	Time     time.Time
+	Items    []Item
+	Info     Info
+}
+
+// Short is the first digits of the ID, enough for a person.
+func (s *Snapshot) Short() string { return s.ID[:8] }
+
+// Size is the sum of the items' sizes, in bytes.
+func (s *Snapshot) Size() (n int64) {
+	for _, it := range s.Items {
+		n += it.Size
+	}
+	return n
+}
+
+// Item returns the item of that name, or nil.
+func (s *Snapshot) Item(name string) *Item {
+	for i := range s.Items {
+		if s.Items[i].Name == name {
+			return &s.Items[i]
+		}
+	}
+	return nil
+}
+
+func snapshotObject(id format.SnapshotID) string { return "snapshots/" + id.String() }
+
+func newSnapshot(m *format.Manifest) *Snapshot {
+	st, pr := m.Structure, m.Private
+	s := &Snapshot{ID: st.Session.String(), Source: st.Source, Kind: st.Kind, Seq: st.Seq, Time: time.Unix(0, st.Time).UTC()}
+	if !st.Previous.IsZero() {
+		s.Previous = st.Previous.String()
+	}
+	for i, it := range st.Items {
+		s.Items = append(s.Items, Item{it.Name, it.Kind, it.Size, it.Root, pr.Origins[i]})
+	}
+	s.Info = Info{pr.Host, pr.Machine, pr.Program, pr.Mode, pr.Quiesced, pr.Verified, pr.Notes, pr.Summary}
+	return s
+}
+
+// Snapshots returns all committed snapshots, oldest first. What cannot be read
+// is told in the error, which may come beside the others.
+func (r *Repo) Snapshots(ctx context.Context) ([]*Snapshot, error) {
+	var ids []format.SnapshotID
+	err := r.store.List(ctx, "snapshots", func(i store.Info) error {
+		if id, err := format.ParseSnapshotID(strings.TrimPrefix(i.Name, "snapshots/")); err == nil {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(ids, func(a, b format.SnapshotID) int { return bytes.Compare(a[:], b[:]) })
+	var list []*Snapshot
+	var errs []error
+	for _, id := range ids {
+		m, err := r.manifest(ctx, id)
+		switch {
+		case errors.Is(err, store.ErrNotFound): // forgotten meanwhile
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			list = append(list, newSnapshot(m))
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *Snapshot) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Seq, b.Seq), strings.Compare(a.ID, b.ID))
+	})
+	return list, errors.Join(errs...)
+}
+
+// manifest reads a manifest; one that was read before comes from memory.
+func (r *Repo) manifest(ctx context.Context, id format.SnapshotID) (*format.Manifest, error) {
+	r.mu.Lock()
+	m := r.manifests[id]
+	r.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	b, err := r.store.Get(ctx, snapshotObject(id), format.MaxManifestSize)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if err == nil {
+		m, err = r.decodeManifest(id, b)
+	}
+	if err != nil {
+		return nil, damage("snapshot "+id.String(), err)
+	}
+	r.mu.Lock()
+	r.manifests[id] = m
+	r.mu.Unlock()
+	return m, nil
+}
+
+func (r *Repo) decodeManifest(id format.SnapshotID, b []byte) (*format.Manifest, error) {
+	return format.DecodeManifest(id, r.manifestKey(id), func(sealed []byte) (format.KeyFunc, error) {
+		secret, err := r.sessionSecret(id, sealed)
+		return r.manifestBodyKey(id, secret), err
+	}, b)
+}
+
+// latest returns the newest of the snapshots of a source, or nil. The sequence
+// number decides, not the clock.
+func latest(all []*Snapshot, source string) (found *Snapshot) {
+	for _, s := range all {
+		if s.Source == source && (found == nil || s.Seq >= found.Seq) {
+			found = s
+		}
+	}
+	return found
+}
+
+// Resolve finds the snapshot that a person means: the beginning of an ID, or
+// SOURCE or SOURCE@latest, or SOURCE@DATE or SOURCE@TIME, which is the newest
+// snapshot at or before the end of that day, second or time zone's instant.
+func (r *Repo) Resolve(ctx context.Context, ref string) (*Snapshot, error) {
+	all, err := r.Snapshots(ctx)
+	if err != nil && len(all) == 0 {
+		return nil, err
+	}
+	found, missing := resolve(all, ref)
+	if missing != nil && err != nil {
+		return nil, errors.Join(missing, err) // it may be the one that cannot be read
+	}
+	return found, missing
+}
+
+func resolve(all []*Snapshot, ref string) (*Snapshot, error) {
+	source, at, dated := cutLast(ref, "@")
+	if !dated {
+		if s := latest(all, ref); s != nil {
+			return s, nil
+		}
+		return byPrefix(all, ref)
+	}
+	var mine []*Snapshot
+	for _, s := range all {
+		if s.Source == source {
+			mine = append(mine, s)
+		}
+	}
+	if len(mine) == 0 {
+		return nil, fmt.Errorf("snapshot %s: %w: there is none of the source %s%s", ref, ErrNotFound, source, known(all))
+	}
+	if at == "latest" {
+		return latest(mine, source), nil
+	}
+	end, err := parseTime(at)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", ref, err)
+	}
+	var found *Snapshot
+	for _, s := range mine {
+		if !s.Time.After(end) && (found == nil || s.Seq > found.Seq) {
+			found = s
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("snapshot %s: %w: the oldest of %s is of %s", ref, ErrNotFound, source,
+			mine[0].Time.Local().Format(time.DateTime))
+	}
+	return found, nil
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func byPrefix(all []*Snapshot, prefix string) (*Snapshot, error) {
+	var found []*Snapshot
+	for _, s := range all {
+		if prefix != "" && strings.HasPrefix(s.ID, strings.ToLower(prefix)) {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fmt.Errorf("snapshot %q: %w%s", prefix, ErrNotFound, known(all))
+	}
+	return nil, fmt.Errorf("snapshot %q: %w: %d snapshots begin so", prefix, ErrAmbiguous, len(found))
+}
+
+// known lists the sources for someone who mistyped one.
+func known(all []*Snapshot) string {
+	var sources []string
+	for _, s := range all {
+		sources = append(sources, s.Source)
+	}
+	slices.Sort(sources)
+	sources = slices.Compact(sources)
+	switch {
+	case len(sources) == 0:
+		return " (the repository holds no snapshot)"
+	case len(sources) > 12:
+		sources = append(sources[:12], "…")
+	}
+	return " (sources: " + strings.Join(sources, ", ") + ")"
+}
+
+// parseTime reads a date or a time and returns the last instant it means.
+// Without a zone it is in local time; the form of the mount's directory names
+// is in UTC, as those are.
+func parseTime(s string) (time.Time, error) {
+	for _, f := range []struct {
+		layout string
+		width  time.Duration
+		zone   *time.Location
+	}{
+		{"2006-01-02T15-04-05Z", time.Second, time.UTC},
+		{time.RFC3339Nano, time.Second, time.Local},
+		{"2006-01-02T15:04:05", time.Second, time.Local},
+		{time.DateTime, time.Second, time.Local},
+		{"2006-01-02T15:04", time.Minute, time.Local},
+		{"2006-01-02 15:04", time.Minute, time.Local},
+	} {
+		if t, err := time.ParseInLocation(f.layout, s, f.zone); err == nil {
+			return t.Add(f.width - 1), nil
+		}
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, s, time.Local); err == nil {
+		return t.AddDate(0, 0, 1).Add(-1), nil
+	}
+	return time.Time{}, fmt.Errorf("%q is no time: write latest, 2026-11-21 or 2026-11-21T18:00:00", s)
+}

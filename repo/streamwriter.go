@@ -1,0 +1,96 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+// PutStream stores all of a stream and returns the ID of its root and its
+// length in bytes.
+func (s *Session) PutStream(ctx context.Context, r io.Reader) (root chunk.ID, size int64, err error) {
+	lane := &Lane{session: s} // stream chunks never go to a lane's own pack
+	cutter := chunk.NewStream(r, s.repo.secrets.Polynomial)
+	tree := streamTree{put: func(n *format.StreamNode) (chunk.ID, error) {
+		return lane.putStructure(ctx, format.Stream, n.Encode())
+	}}
+	buf := make([]byte, 0, chunk.StreamMax)
+	for {
+		if err := ctx.Err(); err != nil {
+			return root, size, err
+		}
+		plain, err := cutter.Next(buf)
+		if errors.Is(err, io.EOF) {
+			root, err = tree.finish()
+			return root, size, err
+		} else if err != nil {
+			return root, size, err
+		}
+		id, err := lane.putStream(ctx, plain)
+		if err != nil {
+			return root, size, err
+		}
+		size += int64(len(plain))
+		if err := tree.add(0, format.StreamEntry{Len: int64(len(plain)), ID: id}); err != nil {
+			return root, size, err
+		}
+	}
+}
+
+// AddFile stores a stream as an item of the snapshot.
+func (s *Session) AddFile(ctx context.Context, name string, r io.Reader) (Item, error) {
+	root, size, err := s.PutStream(ctx, r)
+	if err != nil {
+		return Item{}, err
+	}
+	it := Item{Name: name, Kind: ItemFile, Size: size, Root: root}
+	return it, s.AddItem(it)
+}
+
+// A streamTree builds the nodes of a stream from its chunks, bottom up, with
+// one open node a level.
+type streamTree struct {
+	levels [][]format.StreamEntry
+	put    func(*format.StreamNode) (chunk.ID, error)
+}
+
+func (t *streamTree) add(level int, e format.StreamEntry) error {
+	if level == len(t.levels) {
+		t.levels = append(t.levels, nil)
+	}
+	if len(t.levels[level]) == format.NodeEntries {
+		if err := t.close(level); err != nil {
+			return err
+		}
+	}
+	t.levels[level] = append(t.levels[level], e)
+	return nil
+}
+
+// close stores the open node of a level and adds it to the level above.
+func (t *streamTree) close(level int) error {
+	n := &format.StreamNode{Level: level, Entries: t.levels[level]}
+	id, err := t.put(n)
+	if err != nil {
+		return err
+	}
+	t.levels[level] = nil
+	return t.add(level+1, format.StreamEntry{Len: n.Size(), ID: id})
+}
+
+// finish stores what is open. The highest node is the root.
+func (t *streamTree) finish() (chunk.ID, error) {
+	if len(t.levels) == 0 {
+		return t.put(&format.StreamNode{})
+	}
+	for level := 0; level < len(t.levels)-1; level++ {
+		if err := t.close(level); err != nil {
+			return chunk.ID{}, err
+		}
+	}
+	top := len(t.levels) - 1
+	return t.put(&format.StreamNode{Level: top, Entries: t.levels[top]})
+}

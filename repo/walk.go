@@ -1,0 +1,205 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+// A loss is what cannot be read below a structured chunk: bytes of the item,
+// by the object that should hold them.
+type loss map[string]*lostObject
+
+type lostObject struct {
+	err   error
+	bytes int64
+}
+
+func (l *loss) add(object string, err error, bytes int64) {
+	if *l == nil {
+		*l = loss{}
+	}
+	if have, ok := (*l)[object]; ok {
+		have.bytes += bytes
+		return
+	}
+	(*l)[object] = &lostObject{err, bytes}
+}
+
+func (l *loss) addAll(o loss) {
+	for object, lost := range o {
+		l.add(object, lost.err, lost.bytes)
+	}
+}
+
+// A walker goes through the structure of items down to the place of every
+// chunk. What snapshots share it walks once.
+type walker struct {
+	repo *Repo
+	seen map[chunk.ID]loss
+	// data is asked about every chunk that a map or a node names.
+	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
+}
+
+// checkItem proves that all of an item's structure can be read and every
+// chunk is listed.
+func (r *Repo) checkItem(ctx context.Context, it Item) error {
+	w := &walker{repo: r, seen: map[chunk.ID]loss{}, data: r.listed}
+	found, err := w.item(ctx, it)
+	if err != nil {
+		return err
+	}
+	for object, lost := range found {
+		return fmt.Errorf("%s: %w", object, lost.err)
+	}
+	return nil
+}
+
+// listed tells whether the index lists a chunk of that kind and length.
+func (r *Repo) listed(_ context.Context, k format.Kind, id chunk.ID, plain int64) error {
+	places, err := r.index.Lookup(id)
+	if err != nil {
+		return err
+	}
+	for _, at := range places {
+		if at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) {
+			return nil
+		}
+	}
+	return &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
+}
+
+// item returns what of an item is lost. The error is of the walk itself.
+func (w *walker) item(ctx context.Context, it Item) (loss, error) {
+	switch it.Kind {
+	case ItemDisk:
+		return w.disk(ctx, it)
+	case ItemFile:
+		return w.stream(ctx, it.Root, -1, it.Size)
+	}
+	return nil, fmt.Errorf("%s: an item of kind %q: %w", it.Name, it.Kind, ErrNewerFormat)
+}
+
+// once walks a structured chunk if it was not walked before. Bytes is what is
+// lost when the chunk itself is.
+func (w *walker) once(ctx context.Context, k format.Kind, id chunk.ID, bytes int64, visit func(plain []byte, l *loss) error) (loss, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if l, ok := w.seen[id]; ok {
+		return l, nil
+	}
+	var l loss
+	err := w.data(ctx, k, id, -1)
+	if err == nil {
+		var plain []byte
+		if plain, err = w.repo.fetch(ctx, k, id); err == nil {
+			err = visit(plain, &l)
+		}
+	}
+	if err = l.take(err, bytes); err != nil {
+		return nil, err
+	}
+	w.seen[id] = l
+	return l, nil
+}
+
+// take adds what an error says is damaged; any other error it returns.
+func (l *loss) take(err error, bytes int64) error {
+	if err == nil || !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	object := "structure"
+	var d *DamageError
+	if errors.As(err, &d) {
+		object, err = d.Object, d.Err
+	}
+	l.add(object, err, bytes)
+	return nil
+}
+
+func (w *walker) disk(ctx context.Context, it Item) (loss, error) {
+	return w.once(ctx, format.DiskRoot, it.Root, it.Size, func(plain []byte, l *loss) error {
+		root, err := format.DecodeDisk(plain)
+		if err != nil {
+			return damage("disk root", err)
+		}
+		if root.Size != it.Size {
+			return &DamageError{"disk root", fmt.Errorf("%d bytes, %d in the manifest", root.Size, it.Size)}
+		}
+		for i, p := range root.Pages {
+			if p.Map.IsZero() {
+				continue
+			}
+			below, err := w.page(ctx, root, i)
+			if err != nil {
+				return err
+			}
+			l.addAll(below)
+		}
+		return nil
+	})
+}
+
+func (w *walker) page(ctx context.Context, root *format.Disk, i int) (loss, error) {
+	return w.once(ctx, format.DiskPage, root.Pages[i].Map, int64(root.Pages[i].Grains)*chunk.Grain, func(plain []byte, l *loss) error {
+		t, err := decodePage(plain, root, i)
+		if err != nil {
+			return err
+		}
+		for n, e := range t {
+			if e.Map.IsZero() {
+				continue
+			}
+			below, err := w.segment(ctx, root, e, i*format.PageSegments+n)
+			if err != nil {
+				return err
+			}
+			l.addAll(below)
+		}
+		return nil
+	})
+}
+
+func (w *walker) segment(ctx context.Context, root *format.Disk, e format.Entry, n int) (loss, error) {
+	return w.once(ctx, format.DiskMap, e.Map, int64(e.Grains)*chunk.Grain, func(plain []byte, l *loss) error {
+		m, err := decodeMap(plain, root.SegmentSize, e, n)
+		if err != nil {
+			return err
+		}
+		for _, x := range m {
+			if err := l.take(w.data(ctx, format.Data, x.ID, x.Len), x.Len); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (w *walker) stream(ctx context.Context, id chunk.ID, level int, size int64) (loss, error) {
+	return w.once(ctx, format.Stream, id, size, func(plain []byte, l *loss) error {
+		n, err := format.DecodeStreamNode(plain)
+		if err != nil {
+			return damage("stream node", err)
+		}
+		if (level >= 0 && n.Level != level) || n.Size() != size {
+			return &DamageError{"stream node", fmt.Errorf("%d bytes where %d belong", n.Size(), size)}
+		}
+		for _, e := range n.Entries {
+			if n.Level == 0 {
+				err = l.take(w.data(ctx, format.Data, e.ID, e.Len), e.Len)
+			} else {
+				var below loss
+				below, err = w.stream(ctx, e.ID, n.Level-1, e.Len)
+				l.addAll(below)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
