@@ -51,6 +51,33 @@ func (l *Lease) commit(ctx context.Context, content []byte, final string) error 
 	return l.dir.fs.syncDir(sessionsDir)
 }
 
+// rename is the commit point.
+func (l *Lease) rename(ctx context.Context, final string) error {
+	err := l.dir.move(leaseFile(l.name), final)
+	if errors.Is(err, unix.ENOENT) { // the lease, or final's directory
+		if held := l.held(ctx); held != nil {
+			return held
+		}
+	}
+	return err
+}
+
+// move renames a file to a name that must be free. Some file systems (NFS,
+// many in FUSE) cannot rename without replacing. What must be atomic is that
+// a lease that was broken is not moved, and plain rename(2) is that too,
+// whereas link and unlink would let it be broken between the two. So there
+// only the look whether newName is free comes a moment before.
+func (d *Dir) move(oldName, newName string) error {
+	err := d.fs.rename(oldName, newName, false)
+	if !unsupported(err) {
+		return err
+	}
+	if err := d.checkFree(newName); err != nil {
+		return err
+	}
+	return d.fs.rename(oldName, newName, true)
+}
+
 func (d *Dir) checkFree(name string) error {
 	_, err := d.fs.stat(name)
 	if err == nil {
@@ -58,28 +85,6 @@ func (d *Dir) checkFree(name string) error {
 	}
 	if errors.Is(err, unix.ENOENT) {
 		return nil
-	}
-	return err
-}
-
-// rename is the commit point. Some file systems (NFS, many in FUSE) cannot
-// rename without replacing. What must be atomic is that a broken lease is not
-// committed, and plain rename(2) is that too, whereas link and unlink would
-// let a lease be broken between the two. So there only the look whether final
-// is free comes a moment before.
-func (l *Lease) rename(ctx context.Context, final string) error {
-	lease := leaseFile(l.name)
-	err := l.dir.fs.rename(lease, final, false)
-	if unsupported(err) {
-		if err := l.dir.checkFree(final); err != nil {
-			return err
-		}
-		err = l.dir.fs.rename(lease, final, true)
-	}
-	if errors.Is(err, unix.ENOENT) { // the lease, or final's directory
-		if held := l.held(ctx); held != nil {
-			return held
-		}
 	}
 	return err
 }

@@ -247,6 +247,27 @@ func TestPutIntoDirectoryOfAnother(t *testing.T) {
 	})
 }
 
+// Two deletes of a directory's last objects: one removes the directory when
+// the other has unlinked its object, and not synced that yet.
+func TestDirectoryRemovedUnderDelete(t *testing.T) {
+	m := NewMem()
+	d, err := m.Store()
+	must(t, err)
+	must(t, d.Put(ctx, "packs/s/a", []byte("a")))
+	must(t, d.fs.unlink("packs/s/a"))
+	d.removeIfEmpty("packs/s")
+	if err := d.fs.syncDir("packs/s"); !errors.Is(err, unix.ENOENT) {
+		t.Fatalf("the directory is there: %v", err)
+	}
+	for seed := range uint64(outcomes) {
+		after, err := m.Crash(rand.New(rand.NewPCG(seed, 0))).Store()
+		must(t, err)
+		if has, _ := whole(after, "packs/s/a", nil); has {
+			t.Fatal("a deleted object is back")
+		}
+	}
+}
+
 // The order of the steps of a put, and no more syncs than needed.
 func TestPutSyncsFileThenDirectory(t *testing.T) {
 	m := NewMem()

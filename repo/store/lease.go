@@ -56,17 +56,27 @@ func (d *Dir) openLease(name string, content []byte) (*temp, error) {
 		err = fill(t.file, content)
 	}
 	if err == nil {
-		err = d.publish(t, name)
+		err = d.enter(name, func() error { return d.show(t, name) })
 	}
 	if err != nil {
 		d.discard(t)
 		return nil, err
 	}
-	if t.name != "" { // linked, not renamed
-		_ = d.fs.unlink(t.name)
+	return t, nil
+}
+
+// show gives a lease's file its name. It must stay the file that is locked,
+// for which one that already has a name is renamed, not linked: libfuse can
+// make two inodes of two names.
+func (d *Dir) show(t *temp, name string) error {
+	if t.name == "" {
+		return d.fs.link(t.file, name)
+	}
+	err := d.move(t.name, name)
+	if err == nil {
 		t.name = ""
 	}
-	return t, nil
+	return err
 }
 
 func lock(t *temp) error {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +47,8 @@ func child(kind, path string) {
 		panic(err)
 	}
 	fmt.Println("ready", l.Held(ctx))
-	select {}
+	io.Copy(io.Discard, os.Stdin) // until killed, or its parent dies
+	os.Exit(0)
 }
 
 func TestKilledProcess(t *testing.T) {
@@ -60,6 +62,8 @@ func TestKilledProcess(t *testing.T) {
 			cmd.Env = append(os.Environ(), childEnv+"="+kind)
 			cmd.Stderr = os.Stderr
 			out, err := cmd.StdoutPipe()
+			must(t, err)
+			_, err = cmd.StdinPipe()
 			must(t, err)
 			must(t, cmd.Start())
 			defer cmd.Process.Kill()
@@ -232,6 +236,23 @@ func TestForeignFilesAreNotObjects(t *testing.T) {
 	must(t, os.Remove(filepath.Join(path, "fifo")))
 	if got := names(t, d, ""); !slices.Equal(got, []string{"packs/a"}) {
 		t.Errorf("list: %v", got)
+	}
+}
+
+// ext4 says EPERM to O_TMPFILE in a directory that somebody just removed; Put
+// makes it again if it hears ENOENT.
+func TestNamelessInRemovedDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gone")
+	must(t, os.Mkdir(path, 0o700))
+	fs, err := openOS(path)
+	must(t, err)
+	defer fs.close()
+	must(t, os.Remove(path))
+	f, err := fs.createNameless(".")
+	if err == nil { // other file systems make one
+		f.Close()
+	} else if !errors.Is(err, unix.ENOENT) {
+		t.Fatal(err)
 	}
 }
 

@@ -33,7 +33,7 @@ func (d *Dir) put(ctx context.Context, name string, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return d.publish(t, name)
+	return d.enter(name, func() error { return d.give(t, name) })
 }
 
 // fill writes data to an empty file and makes it durable.
@@ -42,11 +42,6 @@ func fill(f file, data []byte) error {
 		return err
 	}
 	return f.sync()
-}
-
-// publish gives a synced temporary its name, durably.
-func (d *Dir) publish(t *temp, name string) error {
-	return d.enter(name, func() error { return d.give(t, name) })
 }
 
 // enter makes name appear by calling give, and makes that durable. If it

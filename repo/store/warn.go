@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 const (
 	warnFlock = ": a file lock may be local to each host, so that a session on another host can look dead and be broken while it runs, unless the store is used from one host at a time"
-	warnNoRep = ": two hosts that commit objects of one name at once may both succeed, and one replaces the other"
+	warnNoRep = ": of two hosts that commit to one name at once both may succeed, and one replaces the other"
 )
 
 // networkFS names file systems on which flock(2) may not reach other hosts.
