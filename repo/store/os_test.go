@@ -99,7 +99,7 @@ func tmpfs(t *testing.T) string {
 	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "size=1m"); err != nil {
 		t.Fatalf("mount tmpfs (the test needs root): %v", err)
 	}
-	t.Cleanup(func() { must(t, unix.Unmount(path, 0)) })
+	t.Cleanup(func() { must(t, unix.Unmount(path, unix.MNT_DETACH)) }) // even if a failed test left a file open
 	return path
 }
 
