@@ -1,0 +1,55 @@
+// Package fusefs shows the snapshots of a repository as a read-only tree.
+//
+//	vm/win11/2026-11-21T18-00-00Z/disks/vda.qcow2
+//	                              disks/vda.raw
+//	                              domain.xml
+//	vm/win11/latest -> 2026-11-21T18-00-00Z
+//
+// # Names
+//
+// The components of a source's name are directories. Below the last one each
+// snapshot is a directory named by its time in UTC. Of two snapshots of a source
+// within one second the later by sequence number has "-2" appended, the next
+// "-3". The link latest names the snapshot of the highest sequence number.
+//
+// A byte that would not do in a file name is written as %XX, as in URLs: '/' and
+// '%', control and other unprintable characters, bytes that are not UTF-8, and a
+// dot at the start of a name. So is the first byte of a source's component that
+// looks like a snapshot or reads "latest", and of a file named "disks". An empty
+// component is a lone "%". This can be undone, except where a name would be longer
+// than 240 bytes: it is cut, and ends in "%~" and a hash of the whole.
+//
+// # Caching
+//
+// Nothing inside a snapshot ever changes, so the kernel is told to keep its
+// attributes, entries and pages for as long as it likes. The directories of
+// sources and snapshots are listed anew when what is known is a second old, and
+// the kernel may keep them for a second. Inode numbers are a hash of what is
+// shown, and every time is the snapshot's, so two mounts look the same.
+//
+// READDIRPLUS is off: it asks for the attributes of every entry that is listed,
+// and the size of a .qcow2 file is known only after its disk has been opened.
+//
+// # Reading
+//
+// A disk is opened when one of its files is first looked up, and shared by all
+// its files, handles and snapshots. Requests of the kernel are served in parallel
+// and share no lock while they read. Sequential readers are recognised by what
+// they read of the disk, whatever file and handle they use, and chunks ahead of
+// them are asked for ahead of time.
+//
+// An error while reading is always EIO to the reader, never fewer or other bytes,
+// and is reported with the file and the damaged object.
+//
+// # Interrupts
+//
+// A signal to a waiting process makes the kernel send an interrupt. Reads ignore
+// it, since a signal handler in the reader is no reason for an error. What waits
+// for the repository's directories gives up with EINTR after one more second; the
+// work itself goes on for whoever asks next.
+//
+// # Leases
+//
+// The snapshots whose inside has been looked at are named in a read lease until
+// the tree is unmounted. Listing a source takes none.
+package fusefs

@@ -1,0 +1,95 @@
+package fusefs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// fileNode is a file of a snapshot.
+type fileNode struct {
+	node
+	snapshot *snapshot
+	entry    *entry
+}
+
+var (
+	_ fs.NodeGetattrer = (*fileNode)(nil)
+	_ fs.NodeOpener    = (*fileNode)(nil)
+	_ fs.NodeStatfser  = (*fileNode)(nil)
+)
+
+func (n *fileNode) path() string { return join(n.snapshot.path, n.entry.path) }
+
+// Getattr implements [fs.NodeGetattrer].
+func (n *fileNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	out.SetTimeout(forever)
+	return n.attr(ctx, &out.Attr)
+}
+
+func (n *fileNode) attr(ctx context.Context, a *fuse.Attr) syscall.Errno {
+	size, allocated := n.entry.item.Size, n.entry.item.Size
+	if n.entry.form != plainFile {
+		sizes, err := n.disks.sizes(ctx, n.entry.item)
+		if err != nil {
+			return n.report.failed("opening "+n.path(), err)
+		}
+		if size, allocated = sizes.raw, sizes.rawAllocated; n.entry.form == qcow2Disk {
+			size, allocated = sizes.qcow2, sizes.qcow2
+		}
+	}
+	n.owner.attr(a, fileMode, size, allocated, n.snapshot.Time)
+	return 0
+}
+
+// Open implements [fs.NodeOpener]. The content never changes, so the kernel keeps
+// the pages of earlier readers.
+func (n *fileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return nil, 0, syscall.EROFS
+	}
+	if e := n.enter(ctx, n.snapshot); e != 0 {
+		return nil, 0, e
+	}
+	c, err := n.open(ctx)
+	if err != nil {
+		return nil, 0, n.report.failed("opening "+n.path(), err)
+	}
+	return &handle{content: c, path: n.path(), report: n.report}, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+func (n *fileNode) open(ctx context.Context) (content, error) {
+	if n.entry.form == plainFile {
+		f, err := n.flights.do(ctx, fmt.Sprintf("file %v", n.entry.item.Root), func(ctx context.Context) (any, error) {
+			return n.repository.OpenFile(ctx, n.entry.item)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return f.(File), nil
+	}
+	d, err := n.disks.get(ctx, n.entry.item)
+	if err != nil {
+		return nil, err
+	}
+	if n.entry.form == qcow2Disk {
+		return d.view, nil
+	}
+	return d, nil
+}
+
+// content is what is read through a handle.
+type content interface {
+	io.ReaderAt
+	Size() int64 // bytes
+}
+
+// sparse is content that knows its holes.
+type sparse interface {
+	NextData(off int64) (int64, error)
+	NextHole(off int64) (int64, error)
+}

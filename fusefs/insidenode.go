@@ -1,0 +1,86 @@
+package fusefs
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// insideNode is a directory of a snapshot: its own, or one in it. It never
+// changes.
+type insideNode struct {
+	node
+	snapshot *snapshot
+	dir      *entry
+}
+
+var (
+	_ fs.NodeGetattrer = (*insideNode)(nil)
+	_ fs.NodeLookuper  = (*insideNode)(nil)
+	_ fs.NodeOpendirer = (*insideNode)(nil)
+	_ fs.NodeReaddirer = (*insideNode)(nil)
+	_ fs.NodeStatfser  = (*insideNode)(nil)
+)
+
+// Getattr implements [fs.NodeGetattrer].
+func (n *insideNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.owner.attr(&out.Attr, dirMode, 0, 0, n.snapshot.Time)
+	out.SetTimeout(forever)
+	return 0
+}
+
+// Lookup implements [fs.NodeLookuper].
+func (n *insideNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if e := n.enter(ctx, n.snapshot); e != 0 {
+		return nil, e
+	}
+	child := n.dir.children[name]
+	if child == nil {
+		return nil, syscall.ENOENT
+	}
+	out.SetEntryTimeout(forever)
+	out.SetAttrTimeout(forever)
+	id := insideIdentity(n.snapshot, child)
+	if child.form == directory {
+		n.owner.attr(&out.Attr, dirMode, 0, 0, n.snapshot.Time)
+		return n.NewInode(ctx, &insideNode{node{tree: n.tree}, n.snapshot, child}, id), 0
+	}
+	file := &fileNode{node{tree: n.tree}, n.snapshot, child}
+	if e := file.attr(ctx, &out.Attr); e != 0 {
+		return nil, e
+	}
+	return n.NewInode(ctx, file, id), 0
+}
+
+// Opendir implements [fs.NodeOpendirer].
+func (n *insideNode) Opendir(ctx context.Context) syscall.Errno {
+	return n.enter(ctx, n.snapshot)
+}
+
+// Readdir implements [fs.NodeReaddirer].
+func (n *insideNode) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
+	entries := make([]fuse.DirEntry, 0, len(n.dir.names))
+	for _, name := range n.dir.names {
+		id := insideIdentity(n.snapshot, n.dir.children[name])
+		entries = append(entries, fuse.DirEntry{Name: name, Mode: id.Mode, Ino: id.Ino})
+	}
+	return fs.NewListDirStream(entries), 0
+}
+
+// enter sees to it that what is about to be looked at stays.
+func (t *tree) enter(ctx context.Context, s *snapshot) syscall.Errno {
+	if err := t.leases.hold(ctx, s); err != nil {
+		return t.report.failed("entering "+s.path, err)
+	}
+	return 0
+}
+
+func insideIdentity(s *snapshot, e *entry) fs.StableAttr {
+	mode := uint32(fileMode)
+	if e.form == directory {
+		mode = dirMode
+	}
+	return identity(mode, "snapshot", s.ID, e.path)
+}

@@ -1,0 +1,134 @@
+package fusefs
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// helperEnv makes the test binary another process: one that maps a file of a
+// mount, which would deadlock a process that serves it, or one to be killed.
+const helperEnv = "FUSEFS_TEST_HELPER"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(helperEnv) {
+	case "mmap":
+		check(hashMapped(os.Args[1]))
+	case "mount":
+		_, err := Mount(context.Background(), newFakeRepository(), os.Args[1], Options{})
+		check(err)
+		fmt.Println("mounted")
+		select {}
+	default:
+		goleak.VerifyTestMain(m)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+func hashMapped(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%x\n", sha256.Sum256(data))
+	return nil
+}
+
+func helper(t *testing.T, what string, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), helperEnv+"="+what)
+	return cmd
+}
+
+// run runs a program that must succeed, and returns what it prints.
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// sink collects what a mount reports.
+type sink struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (s *sink) log(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line)
+}
+
+func (s *sink) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n")
+}
+
+// mount shows a repository until the test ends, which has to be fine with what was
+// reported by then.
+func mount(t testing.TB, r Repository, o Options) (dir string, reported *sink) {
+	t.Helper()
+	reported = new(sink)
+	o.Log = reported.log
+	dir = t.TempDir()
+	s, err := Mount(context.Background(), r, dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Unmount(); err != nil {
+			t.Error(err)
+			Unmount(dir, true)
+		}
+	})
+	return dir, reported
+}
+
+// newFakeRepository holds two snapshots of vm/win11 and some odd ones.
+func newFakeRepository() *fakeRepository {
+	r := &fakeRepository{disks: map[string]*fakeDisk{
+		"vda":   newFakeDisk(40<<20+512, 60, 40),
+		"vdb":   newFakeDisk(1000, 1, 1),
+		"empty": newFakeDisk(0, 0, 0),
+	}}
+	r.commit("vm/win11", 1, noon, "vda", "vdb")
+	r.commit("vm/win11", 2, noon.Add(time.Hour), "vda", "empty")
+	r.commit("vm/win11", 3, noon.Add(time.Hour+time.Millisecond), "vda")
+	r.commit("vm/.odd\n\xff name", 1, noon, "vda")
+	return r
+}
+
+func mustEqual(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes differ from the %d that were expected", what, len(got), len(want))
+	}
+}
