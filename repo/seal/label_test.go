@@ -39,6 +39,11 @@ func TestLabelNeedsTheRepositorysSecrets(t *testing.T) {
 	if _, _, err := moved.Label(fixedSecrets(t)); !errors.Is(err, ErrAuth) {
 		t.Fatalf("label of another slot: %v, want ErrAuth", err)
 	}
+	salted := *sl
+	salted.body.Salt[0] ^= 1
+	if _, _, err := salted.Label(fixedSecrets(t)); !errors.Is(err, ErrAuth) {
+		t.Fatalf("label under another salt: %v, want ErrAuth", err)
+	}
 }
 
 func TestMalformedLabels(t *testing.T) {

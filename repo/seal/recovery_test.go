@@ -103,6 +103,7 @@ func TestRecoveryRefuses(t *testing.T) {
 		"version 2":          {block(put(7, 2)), ErrNewerFormat},
 		"config length":      {block(put(8, 0xff, 0xff, 0xff, 0xff)), ErrDamaged},
 		"slot length":        {block(put(12, 0xff, 0xff, 0xff, 0xff)), ErrDamaged},
+		"config too large":   {recheck(armour(packRecovery(fixedSlot(t), make([]byte, MaxConfigSize+1))) + recoverySum), ErrDamaged},
 		"slot cut":           {block(func(b []byte) []byte { return b[:len(b)-1] }), ErrDamaged},
 		"slot byte flipped":  {block(func(b []byte) []byte { b[len(b)-40] ^= 1; return b }), ErrDamaged},
 		"config takes slot":  {block(put(8, 0, 0, 0, byte(len(testConfig)+1))), ErrDamaged},

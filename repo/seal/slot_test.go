@@ -176,8 +176,25 @@ func TestSlotTruncatedOrExtended(t *testing.T) {
 	if _, err := ParseSlot(resum(append(b, 0))); !errors.Is(err, ErrDamaged) {
 		t.Fatalf("one byte more, fresh checksum: %v", err)
 	}
-	if _, err := ParseSlot(make([]byte, MaxSlotSize+1)); !errors.Is(err, ErrDamaged) {
-		t.Fatalf("too large: %v", err)
+}
+
+// Well formed, with a valid checksum, but of sizes that no slot has.
+func TestSlotFieldSizes(t *testing.T) {
+	for name, edit := range map[string]func(*slotBody){
+		"file too large":       func(b *slotBody) { b.Payload = make([]byte, MaxSlotSize) },
+		"label a byte short":   func(b *slotBody) { b.Label = b.Label[1:] },
+		"label null":           func(b *slotBody) { b.Label = nil },
+		"payload only a tag":   func(b *slotBody) { b.Payload = b.Payload[:Overhead] },
+		"plain with a lock":    func(b *slotBody) { b.Kind = KindPlain },
+		"password and no lock": func(b *slotBody) { b.Lock = nil },
+		"unknown kind":         func(b *slotBody) { b.Kind = 3 },
+		"plain and no payload": func(b *slotBody) { b.Kind, b.Lock, b.Payload = KindPlain, nil, nil },
+	} {
+		body := parse(t, fixedSlot(t)).body
+		edit(&body)
+		if _, err := ParseSlot(body.encode()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v, want ErrDamaged", name, err)
+		}
 	}
 }
 
