@@ -122,28 +122,38 @@ func (d *Disk) Check() error {
 	return nil
 }
 
-// segment returns the map of a segment.
-func (d *Disk) segment(i int) (format.SegmentMap, error) {
+// A segment is a decoded segment map, and which of its clusters hold data.
+type segment struct {
+	extents format.SegmentMap
+	bits    []uint64
+}
+
+// segment returns a segment's map; of one that is zeros it is empty.
+func (d *Disk) segment(i int) (*segment, error) {
 	t, err := d.page(i)
-	if err != nil || t == nil {
+	if err != nil {
 		return nil, err
 	}
-	e := t[i%format.PageSegments]
-	if e.Map.IsZero() {
-		return nil, nil
+	if t == nil || t[i%format.PageSegments].Map.IsZero() {
+		return &segment{bits: d.bits(nil)}, nil
 	}
+	e := t[i%format.PageSegments]
 	v, err := d.repo.maps.get(e.Map, func() (any, int64, error) {
 		b, err := d.repo.fetch(context.Background(), format.DiskMap, e.Map)
 		if err != nil {
 			return nil, 0, err
 		}
 		m, err := decodeMap(b, d.root.SegmentSize, e, i)
-		return m, int64(len(m))*48 + 64, err
+		if err != nil {
+			return nil, 0, err
+		}
+		s := &segment{m, d.bits(m)}
+		return s, int64(len(m))*48 + int64(len(s.bits))*8 + 128, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return v.(format.SegmentMap), nil
+	return v.(*segment), nil
 }
 
 // decodeMap reads the map of segment i and checks it against the page.
@@ -159,13 +169,8 @@ func decodeMap(b []byte, segmentSize int64, e format.Entry, i int) (format.Segme
 	return m, nil
 }
 
-// Bitmap has a bit for each 64 KiB cluster of a segment, lowest first; it is
-// set when the cluster holds data.
-func (d *Disk) Bitmap(segment int) ([]uint64, error) {
-	m, err := d.segment(segment)
-	if err != nil {
-		return nil, err
-	}
+// bits has a bit for each cluster that an extent touches.
+func (d *Disk) bits(m format.SegmentMap) []uint64 {
 	clusters := d.root.SegmentSize / format.ClusterSize
 	bits := make([]uint64, (clusters+63)/64)
 	for _, e := range m {
@@ -173,7 +178,17 @@ func (d *Disk) Bitmap(segment int) ([]uint64, error) {
 			bits[c/64] |= 1 << (c % 64)
 		}
 	}
-	return bits, nil
+	return bits
+}
+
+// Bitmap has a bit for each 64 KiB cluster of a segment, lowest first; it is
+// set when the cluster holds data. Nobody writes to it.
+func (d *Disk) Bitmap(segment int) ([]uint64, error) {
+	s, err := d.segment(segment)
+	if err != nil {
+		return nil, err
+	}
+	return s.bits, nil
 }
 
 // ReadAt reads guest bytes, as io.ReaderAt does. Holes are zeros.
@@ -190,11 +205,11 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 		i := at / d.root.SegmentSize
 		start := i * d.root.SegmentSize
 		part := p[n:min(int64(len(p)), int64(n)+start+d.root.SegmentSize-at)]
-		m, err := d.segment(int(i))
+		s, err := d.segment(int(i))
 		if err != nil {
 			return n, err
 		}
-		done, err := d.readSegment(part, at-start, m)
+		done, err := d.readSegment(part, at-start, s.extents)
 		if n += done; err != nil {
 			return n, err
 		}
@@ -245,11 +260,11 @@ func (d *Disk) Prefetch(off, n int64) {
 	for off < end {
 		i := off / d.root.SegmentSize
 		start := i * d.root.SegmentSize
-		m, err := d.segment(int(i))
+		s, err := d.segment(int(i))
 		if err != nil {
 			return // the read itself will say so
 		}
-		for _, e := range m {
+		for _, e := range s.extents {
 			if start+e.Off+e.Len <= off || start+e.Off >= end || d.repo.chunks.holds(e.ID) {
 				continue
 			}
@@ -277,10 +292,11 @@ func (d *Disk) NextData(off int64) (int64, error) {
 			i |= format.PageSegments - 1 // the last of its page
 			continue
 		}
-		m, err := d.segment(i)
+		s, err := d.segment(i)
 		if err != nil {
 			return 0, err
 		}
+		m := s.extents
 		start := int64(i) * d.root.SegmentSize
 		k := sort.Search(len(m), func(k int) bool { return start+m[k].Off+m[k].Len > off })
 		if k < len(m) {
@@ -295,10 +311,11 @@ func (d *Disk) NextData(off int64) (int64, error) {
 func (d *Disk) NextHole(off int64) (int64, error) {
 	for off < d.root.Size {
 		i := int(off / d.root.SegmentSize)
-		m, err := d.segment(i)
+		s, err := d.segment(i)
 		if err != nil {
 			return 0, err
 		}
+		m := s.extents
 		start := int64(i) * d.root.SegmentSize
 		k := sort.Search(len(m), func(k int) bool { return start+m[k].Off+m[k].Len > off })
 		for ; k < len(m) && start+m[k].Off <= off; k++ {

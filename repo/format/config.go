@@ -9,7 +9,7 @@ import (
 	"vaultfs/chunk"
 )
 
-const configMagic = "VFSCONF1"
+const configMagic = "vfsconf\x01"
 
 // MaxConfigSize bounds the config object, in bytes.
 const MaxConfigSize = 4096
@@ -55,11 +55,8 @@ func DecodeConfig(b []byte) (*Config, error) {
 	if got := blake3.Sum256(body); !bytes.Equal(got[:], sum) {
 		return nil, damaged("its checksum does not fit")
 	}
-	if string(body[:magicSize]) != configMagic {
-		if bytes.HasPrefix(body, []byte(configMagic[:7])) {
-			return nil, ErrNewer
-		}
-		return nil, damaged("it begins with %q", body[:magicSize])
+	if err := checkMagic(configMagic, body); err != nil {
+		return nil, err
 	}
 	c := new(Config)
 	if err := unmarshal(body[magicSize:], c); err != nil {

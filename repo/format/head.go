@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-const headMagic = "VFSHEAD1"
+const headMagic = "vfshead\x01"
 
 // MaxHeadSize bounds a head object, in bytes.
 const MaxHeadSize = 64 << 20

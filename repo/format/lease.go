@@ -1,9 +1,6 @@
 package format
 
-const leaseMagic = "VFSLEAS1"
-
-// MaxLeaseSize bounds a lease object, in bytes.
-const MaxLeaseSize = 1 << 20
+const leaseMagic = "vfsleas\x01"
 
 // LeaseKind is what the holder of a lease does.
 type LeaseKind uint8

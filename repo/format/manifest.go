@@ -7,7 +7,7 @@ import (
 	"vaultfs/repo/seal"
 )
 
-const manifestMagic = "VFSMANI1"
+const manifestMagic = "vfsmani\x01"
 
 // MaxManifestSize bounds a manifest object, in bytes.
 const MaxManifestSize = 16 << 20

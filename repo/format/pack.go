@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	packMagic  = "VFSPACK1"
-	packEnd    = "VFSPEND1"
+	packMagic  = "vfspack\x01"
+	packEnd    = "vfspend\x01"
 	packHead   = magicSize + 1 + 7 + 16 + saltSize
 	packTail   = 4 + magicSize
 	footerSize = 1 + 32 + 4 + 4 // of an entry
@@ -59,6 +59,9 @@ func (h PackHeader) Append(b []byte) []byte {
 func DecodePackHeader(b []byte) (h PackHeader, err error) {
 	if len(b) < packHead {
 		return h, damaged("pack of %d bytes", len(b))
+	}
+	if err := checkMagic(packMagic, b); err != nil {
+		return h, err
 	}
 	h.Kind = PackKind(b[magicSize])
 	copy(h.Session[:], b[magicSize+8:])

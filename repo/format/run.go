@@ -7,7 +7,7 @@ import (
 	"vaultfs/repo/seal"
 )
 
-const runMagic = "VFSRUN_1"
+const runMagic = "vfsirun\x01"
 
 // MaxRunEntries bounds the chunks that one index run lists.
 const MaxRunEntries = 1 << 18

@@ -50,14 +50,24 @@ func header(magic string, b []byte) (salt Salt, err error) {
 	if len(b) < sealedHead {
 		return salt, damaged("%d bytes, too short", len(b))
 	}
-	if got := string(b[:magicSize]); got != magic {
-		if got[:magicSize-1] == magic[:magicSize-1] && got[magicSize-1] > magic[magicSize-1] && got[magicSize-1] <= '9' {
-			return salt, ErrNewer
-		}
-		return salt, damaged("it begins with %q, not %q", got, magic)
+	if err := checkMagic(magic, b); err != nil {
+		return salt, err
 	}
 	copy(salt[:], b[magicSize:])
 	return salt, nil
+}
+
+// checkMagic compares the first bytes with a magic, whose last byte is the
+// version.
+func checkMagic(magic string, b []byte) error {
+	switch got := string(b[:magicSize]); {
+	case got == magic:
+		return nil
+	case got[:magicSize-1] == magic[:magicSize-1] && got[magicSize-1] > magic[magicSize-1]:
+		return ErrNewer
+	default:
+		return damaged("it begins with %q, not %q", got, magic)
+	}
 }
 
 func associated(magic, name string) []byte { return append([]byte(magic), name...) }
