@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"vaultfs/chunk"
 	"vaultfs/repo"
-	"vaultfs/repo/format"
 )
 
 // CopyDisk reads an image into the session and returns the root of the disk.
@@ -86,7 +85,7 @@ func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
 }
 
 // copy stores segment i and returns its map.
-func (c *segmentCopier) copy(ctx context.Context, i int64) (m format.SegmentMap, err error) {
+func (c *segmentCopier) copy(ctx context.Context, i int64) (m repo.SegmentMap, err error) {
 	full := make(chan window, windows)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -161,7 +160,7 @@ func wholeGrains(runs []Run, start, size int64) (whole []Run) {
 }
 
 // store cuts the windows of a segment and puts the chunks.
-func (c *segmentCopier) store(ctx context.Context, full <-chan window) (m format.SegmentMap, err error) {
+func (c *segmentCopier) store(ctx context.Context, full <-chan window) (m repo.SegmentMap, err error) {
 	var rest []byte // of the window before, not cut yet
 	var held []byte // the buffer that rest lies in
 	release := func() {
@@ -187,7 +186,7 @@ func (c *segmentCopier) store(ctx context.Context, full <-chan window) (m format
 			if err != nil {
 				return nil, err
 			}
-			m = append(m, format.Extent{Off: off, Len: int64(n), ID: id})
+			m = append(m, repo.Extent{Off: off, Len: int64(n), ID: id})
 			data, off = data[n:], off+int64(n)
 		}
 		c.p.Done.Add(int64(w.n))

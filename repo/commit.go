@@ -79,7 +79,7 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	origins := make([]format.ItemOrigin, len(s.items))
 	for i, it := range s.items {
 		items[i] = format.Item{Name: it.Name, Kind: it.Kind, Size: it.Size, Root: it.Root}
-		origins[i] = it.ItemOrigin
+		origins[i] = it.Origin
 		info.Summary.BytesTotal += it.Size
 	}
 	m.Structure.SetItems(items)

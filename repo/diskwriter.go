@@ -61,3 +61,9 @@ func (w *DiskWriter) Finish(ctx context.Context, l *Lane, size int64) (chunk.ID,
 	}
 	return l.putStructure(ctx, format.DiskRoot, d.Encode())
 }
+
+// An Extent is one chunk of a segment, and a SegmentMap its extents in order.
+type (
+	Extent     = format.Extent
+	SegmentMap = format.SegmentMap
+)

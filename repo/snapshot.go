@@ -21,13 +21,20 @@ const (
 	ItemFile = format.ItemFile
 )
 
+// A Summary counts what an ingest did, and an Origin tells where an item came
+// from.
+type (
+	Summary = format.Summary
+	Origin  = format.ItemOrigin
+)
+
 // An Item is a disk or a file of a snapshot.
 type Item struct {
 	Name string
 	Kind string // ItemDisk or ItemFile
 	Size int64  // bytes
 	Root chunk.ID
-	format.ItemOrigin
+	Origin
 }
 
 // Info is what a snapshot tells about how it came to be.
@@ -39,7 +46,7 @@ type Info struct {
 	Quiesced string // whether and how the guest was frozen; "" where that has no meaning
 	Verified string // what was read back before the commit
 	Notes    []string
-	Summary  format.Summary
+	Summary  Summary
 }
 
 // A Snapshot is one committed backup of a source.
