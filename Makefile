@@ -1,0 +1,58 @@
+# vaultfs. `make` alone lists the targets. Everything is for a Debian-like Linux with Go and make;
+# what else is needed is installed by the targets that need it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+GO    ?= go
+TAGS  := -tags libvirt_dlopen
+SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PKGS  := gcc libc6-dev qemu-utils qemu-system-x86 libvirt-daemon libvirt-daemon-system libvirt-clients \
+         mmdebstrap extlinux syslinux-common parted e2fsprogs fuse3 nbdkit libnbd-bin util-linux
+BUILDINFO := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: help build install demo test unit race lint fuzz deps clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## build ./vaultfs
+	@command -v gcc >/dev/null || $(MAKE) --no-print-directory deps
+	CGO_ENABLED=1 $(GO) build $(TAGS) -trimpath -ldflags "-X main.version=$(BUILDINFO)" -o vaultfs ./cmd/vaultfs
+
+install: build ## install vaultfs and its bash completion under /usr/local
+	$(SUDO) install -m 755 vaultfs /usr/local/bin/vaultfs
+	$(SUDO) mkdir -p /usr/local/share/bash-completion/completions
+	./vaultfs completion bash | $(SUDO) tee /usr/local/share/bash-completion/completions/vaultfs >/dev/null
+
+deps: ## install the Debian packages that tests and demo use
+	@missing=$$(dpkg-query -W -f='$${db:Status-Status} $${Package}\n' $(PKGS) 2>&1 | grep -v '^installed ' || true); \
+	if [ -n "$$missing" ]; then \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PKGS) >/dev/null; \
+	fi
+
+demo: deps build ## back up a running VM, prove it, boot it from the mount (about 5 minutes)
+	$(SUDO) internal/demo/demo.sh ./vaultfs
+
+test: deps lint race ## everything CI runs: vet, staticcheck, all tests with the race detector
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet $(TAGS) ./...
+	$(GO) tool staticcheck $(TAGS) ./...
+
+race:
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" $(GO) test $(TAGS) -race -timeout 30m ./...
+
+unit: ## the fast tests that need neither root nor other programs
+	$(GO) test $(TAGS) ./chunk ./repo/... ./internal/layout
+
+fuzz: ## fuzz every decoder for 20 s each
+	@set -e; for p in $$($(GO) list $(TAGS) ./...); do \
+	  for f in $$($(GO) test $(TAGS) -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; $(GO) test $(TAGS) -run '^$$' -fuzz "^$$f\$$" -fuzztime 20s -fuzzminimizetime 1x $$p | tail -3; \
+	  done; \
+	done
+
+clean: ## remove what build made
+	rm -f vaultfs
