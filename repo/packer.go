@@ -14,6 +14,7 @@ import (
 type packer struct {
 	session *Session
 	kind    format.PackKind
+	full    bool // packs are expected to become full
 	mu      sync.Mutex
 	open    *format.PackBuilder
 	header  format.PackHeader
@@ -42,7 +43,7 @@ func (p *packer) start() error {
 	if p.kind == format.StructurePack {
 		key = s.repo.secrets.StructurePackKey(s.id, p.header.Salt)
 	}
-	p.open = format.NewPack(p.header, newBox(key), s.buffer())
+	p.open = format.NewPack(p.header, newBox(key), p.buffer())
 	return nil
 }
 
@@ -80,13 +81,28 @@ type writtenPack struct {
 	hash    format.PackHash
 }
 
-// buffer returns memory for a pack.
-func (s *Session) buffer() []byte {
+// buffer returns memory for a pack. A lane of a disk will fill it; what other
+// packers hold is often little, so theirs grows as it is needed.
+func (p *packer) buffer() []byte {
 	select {
-	case b := <-s.free:
+	case b := <-p.session.free:
 		return b
 	default:
+	}
+	if p.full {
 		return make([]byte, 0, packBuffer)
+	}
+	return nil
+}
+
+// recycle keeps the memory of a full pack for the next.
+func (s *Session) recycle(b []byte) {
+	if cap(b) < packTarget {
+		return
+	}
+	select {
+	case s.free <- b[:0]:
+	default:
 	}
 }
 
@@ -110,10 +126,7 @@ func (s *Session) write(ctx context.Context, p *writtenPack) error {
 	}
 	p.size = len(p.bytes)
 	s.bytesStored.Add(int64(p.size))
-	select {
-	case s.free <- p.bytes[:0]:
-	default:
-	}
+	s.recycle(p.bytes)
 	p.bytes = nil
 	if s.options.Verify {
 		if err := s.repo.readBack(ctx, name, p); err != nil {

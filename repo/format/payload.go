@@ -42,7 +42,7 @@ func Payload(dst, plain []byte) []byte {
 }
 
 // OpenPayload decodes a payload to exactly size bytes, in dst when it has the
-// room. The result may share memory with payload.
+// room. The result never shares memory with payload.
 func OpenPayload(dst, payload []byte, size int) ([]byte, error) {
 	if size > chunk.MaxSize || len(payload) == 0 {
 		return nil, damaged("payload of %d bytes for a chunk of %d", len(payload), size)
@@ -52,7 +52,7 @@ func OpenPayload(dst, payload []byte, size int) ([]byte, error) {
 		if len(body) != size {
 			return nil, damaged("chunk of %d bytes, want %d", len(body), size)
 		}
-		return body, nil
+		return append(dst[:0], body...), nil
 	case payloadZstd:
 		if cap(dst) < size {
 			dst = make([]byte, 0, size)
