@@ -1,0 +1,91 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"vaultfs/internal/qcow2"
+	"vaultfs/repo"
+)
+
+// The formats that a disk can be written in.
+const (
+	QCOW2 = "qcow2"
+	Raw   = "raw"
+)
+
+// A Source is an item in the form it is to be written in.
+type Source struct {
+	content
+	data   int64 // bytes that are not in the content's holes
+	takes  int64 // bytes it takes where it is written sparsely
+	format string
+	item   repo.Item
+}
+
+// content is what is read: the bytes, and where there are none.
+type content interface {
+	io.ReaderAt
+	Size() int64
+	// NextData and NextHole are those of [repo.Disk].
+	NextData(off int64) (int64, error)
+	NextHole(off int64) (int64, error)
+}
+
+// Open opens an item for writing it somewhere. Format is QCOW2 or Raw for a
+// disk; a file is written as it is, whatever the format.
+func Open(ctx context.Context, r *repo.Repo, it repo.Item, format string) (*Source, error) {
+	if it.Kind != repo.ItemDisk {
+		f, err := r.OpenFile(ctx, it)
+		if err != nil {
+			return nil, err
+		}
+		return &Source{content: dense{f}, data: f.Size(), takes: f.Size(), item: it}, nil
+	}
+	d, err := r.OpenDisk(ctx, it)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Check(); err != nil {
+		return nil, fmt.Errorf("disk %s: %w", it.Name, err)
+	}
+	s := &Source{format: format, item: it}
+	switch format {
+	case Raw:
+		s.content, s.data, s.takes = d, d.Allocated(), d.Allocated()
+	case QCOW2:
+		v, err := qcow2.New(d)
+		if err != nil {
+			return nil, fmt.Errorf("disk %s as qcow2: %w", it.Name, err)
+		}
+		s.content, s.data, s.takes = v, v.Size(), v.Size()-clusterBytes(d)+d.Allocated()
+	default:
+		return nil, fmt.Errorf("disk %s: format %q: want %s or %s", it.Name, format, QCOW2, Raw)
+	}
+	return s, nil
+}
+
+// clusterBytes is the size of the disk's allocated clusters, which in a qcow2
+// file are whole where the disk may hold a few grains of them only.
+func clusterBytes(d *repo.Disk) (n int64) {
+	for i := range d.Segments() {
+		n += int64(d.Clusters(i)) * (64 << 10)
+	}
+	return n
+}
+
+// Format is QCOW2 or Raw, and "" for an item that is no disk.
+func (s *Source) Format() string { return s.format }
+
+// dense is a file: it has no holes.
+type dense struct{ *repo.File }
+
+func (d dense) NextData(off int64) (int64, error) {
+	if off >= d.Size() {
+		return 0, io.EOF
+	}
+	return off, nil
+}
+
+func (d dense) NextHole(int64) (int64, error) { return d.Size(), nil }
