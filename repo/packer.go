@@ -74,7 +74,7 @@ func (p *packer) flushLocked(ctx context.Context) error {
 
 // A writtenPack is a closed pack on its way into the store.
 type writtenPack struct {
-	bytes   []byte // nil once it is durable
+	bytes   []byte // nil once it is durable and read back
 	size    int
 	header  format.PackHeader
 	entries []format.PackEntry
@@ -126,13 +126,13 @@ func (s *Session) write(ctx context.Context, p *writtenPack) error {
 	}
 	p.size = len(p.bytes)
 	s.bytesStored.Add(int64(p.size))
-	s.recycle(p.bytes)
-	p.bytes = nil
 	if s.options.Verify {
 		if err := s.repo.readBack(ctx, name, p); err != nil {
 			return fmt.Errorf("reading back %s: %w: the storage did not keep what was written", packLabel(p.hash), err)
 		}
 		s.bytesVerified.Add(int64(p.size))
 	}
+	s.recycle(p.bytes)
+	p.bytes = nil
 	return s.listPack(ctx, p)
 }

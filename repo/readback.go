@@ -12,9 +12,11 @@ import (
 func newBox(key seal.Key) *seal.Box { return seal.NewBox(key) }
 
 // readBack reads a pack from the medium and proves that every chunk in it is
-// what its entry says.
+// what its entry says. It reads over the bytes that were written, which are
+// wiped first: nothing but the medium can make them right again.
 func (r *Repo) readBack(ctx context.Context, name string, p *writtenPack) error {
-	b, err := r.store.GetCold(ctx, name, format.MaxPackSize)
+	clear(p.bytes)
+	b, err := r.store.GetCold(ctx, name, format.MaxPackSize, p.bytes)
 	if err != nil {
 		return err
 	}

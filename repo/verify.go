@@ -396,7 +396,7 @@ func (v *verifier) readPacks(ctx context.Context) error {
 
 // readPack proves a pack. In a damaged one it finds out which chunks are lost.
 func (v *verifier) readPack(ctx context.Context, hash format.PackHash) error {
-	b, err := v.repo.store.GetCold(ctx, packObject(v.sessions[hash], hash), format.MaxPackSize)
+	b, err := v.repo.store.GetCold(ctx, packObject(v.sessions[hash], hash), format.MaxPackSize, nil)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err

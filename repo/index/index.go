@@ -70,10 +70,11 @@ func (x *Index) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var err error
-	if x.temporary {
-		err = os.RemoveAll(x.dir)
-	} else {
+	if !x.temporary && len(x.recent.runs) > 0 {
 		err = x.spill()
+	}
+	if x.temporary {
+		err = errors.Join(err, os.RemoveAll(x.dir))
 	}
 	for _, t := range x.tables {
 		t.close()
@@ -182,28 +183,59 @@ func (x *Index) Replace(old []format.RunName, by format.RunName) {
 // is at least twice as large as the next.
 func (x *Index) spill() error {
 	if len(x.recent.runs) > 0 {
-		t, err := writeTable(x.dir, []source{x.recent.source()}, x.recent.runs)
+		t, err := x.write([]source{x.recent.source()}, x.recent.runs)
 		if err != nil {
-			return fmt.Errorf("index cache: %w", err)
+			return err
 		}
 		x.tables, x.recent = append(x.tables, t), newMemory()
 	}
-	slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
+	x.sortTables()
 	for n := len(x.tables); n > 1 && x.tables[n-2].entries < 2*x.tables[n-1].entries; n = len(x.tables) {
 		a, b := x.tables[n-2], x.tables[n-1]
-		t, err := writeTable(x.dir, []source{a.source(), b.source()}, unionRuns(a.runs, b.runs))
+		t, err := x.write([]source{a.source(), b.source()}, unionRuns(a.runs, b.runs))
 		if err != nil {
-			return fmt.Errorf("index cache: %w", err)
+			return err
 		}
 		a.close()
 		b.close()
 		x.tables = append(x.tables[:n-2], t)
-		slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
+		x.sortTables()
 	}
-	if x.temporary {
+	if !x.temporary {
+		// Without a catalog the next one to open the cache fetches the runs.
+		_ = writeCatalog(x.dir, x.tables)
+	}
+	return nil
+}
+
+func (x *Index) sortTables() {
+	slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
+}
+
+// write makes a table. Where the cache cannot be written to, from then on a
+// temporary directory takes its place: a backup does not fail for its cache.
+func (x *Index) write(sources []source, runs []format.RunName) (*table, error) {
+	t, err := writeTable(x.dir, sources, runs)
+	if err == nil || x.temporary {
+		return t, wrap(err)
+	}
+	tmp, tmpErr := os.MkdirTemp("", "vaultfs-index-")
+	if tmpErr != nil {
+		return nil, wrap(err)
+	}
+	x.dir, x.temporary = tmp, true
+	for i := range sources {
+		sources[i].rewind()
+	}
+	t, err = writeTable(x.dir, sources, runs)
+	return t, wrap(err)
+}
+
+func wrap(err error) error {
+	if err == nil {
 		return nil
 	}
-	return writeCatalog(x.dir, x.tables)
+	return fmt.Errorf("index cache: %w", err)
 }
 
 func unionRuns(a, b []format.RunName) []format.RunName {

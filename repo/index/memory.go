@@ -54,7 +54,7 @@ func (m *memory) source() source {
 		}
 		i++
 		return sorted[i-1], true, nil
-	}}
+	}, func() { i = 0 }}
 }
 
 // packSet joins the pack lists of several runs or tables into one.

@@ -179,5 +179,5 @@ func (t *table) source() source {
 			return e, false, errTable
 		}
 		return e, true, nil
-	}}
+	}, func() { next, in, have = 0, 0, 0 }}
 }

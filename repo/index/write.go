@@ -31,6 +31,7 @@ type source struct {
 	sessions []format.RunSession
 	packs    []format.RunPack
 	next     func() (e format.RunEntry, ok bool, err error)
+	rewind   func() // to the first entry
 }
 
 // writeTable merges sources into a new table in dir that covers the runs.

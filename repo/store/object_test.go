@@ -25,7 +25,7 @@ func TestPutAndRead(t *testing.T) {
 				t.Fatalf("second put: %v", err)
 			}
 			sameContent(t, d, name, data)
-			cold, err := d.GetCold(ctx, name, 5000)
+			cold, err := d.GetCold(ctx, name, 5000, nil)
 			if err != nil || !bytes.Equal(cold, data) {
 				t.Fatalf("cold read: %v", err)
 			}

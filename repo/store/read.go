@@ -47,16 +47,17 @@ func (d *Dir) readAt(name string, p []byte, off int64) (int, error) {
 
 // Get returns a whole object, or ErrTooLarge if it has more than limit bytes.
 func (d *Dir) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
-	return d.get(ctx, name, limit, false)
+	return d.get(ctx, name, limit, nil, false)
 }
 
 // GetCold is Get for reading back: the kernel is asked to drop its cached
-// pages of the object first, so that the medium is read.
-func (d *Dir) GetCold(ctx context.Context, name string, limit int64) ([]byte, error) {
-	return d.get(ctx, name, limit, true)
+// pages of the object first, so that the medium is read. The result lies in
+// memory when that has the room.
+func (d *Dir) GetCold(ctx context.Context, name string, limit int64, memory []byte) ([]byte, error) {
+	return d.get(ctx, name, limit, memory, true)
 }
 
-func (d *Dir) get(ctx context.Context, name string, limit int64, cold bool) ([]byte, error) {
+func (d *Dir) get(ctx context.Context, name string, limit int64, memory []byte, cold bool) ([]byte, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, describe("get", "object", err)
 	}
@@ -70,12 +71,13 @@ func (d *Dir) get(ctx context.Context, name string, limit int64, cold bool) ([]b
 			return nil, describe("get", name, err)
 		}
 	}
-	data, err := readAll(f, limit)
+	data, err := readAll(f, limit, memory)
 	return data, describe("get", name, err)
 }
 
-// readAll reads a file whose size is checked before it is allocated for.
-func readAll(f file, limit int64) ([]byte, error) {
+// readAll reads a file, into memory when that has the room. Its size is checked
+// before anything is allocated for it.
+func readAll(f file, limit int64, memory []byte) ([]byte, error) {
 	st, err := f.stat()
 	if err != nil {
 		return nil, err
@@ -83,7 +85,11 @@ func readAll(f file, limit int64) ([]byte, error) {
 	if st.size > limit {
 		return nil, fmt.Errorf("%d bytes are %w: %d", st.size, ErrTooLarge, limit)
 	}
-	data := make([]byte, st.size)
+	data := memory[:0]
+	if int64(cap(data)) < st.size {
+		data = make([]byte, st.size)
+	}
+	data = data[:st.size]
 	_, err = io.ReadFull(io.NewSectionReader(f, 0, st.size), data)
 	if errors.Is(err, io.EOF) && st.size > 0 {
 		err = io.ErrUnexpectedEOF
