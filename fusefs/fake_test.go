@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -114,18 +115,9 @@ func (r *fakeRepository) commit(source string, seq uint64, t time.Time, disks ..
 	return s
 }
 
+// hexID is the ID of a made-up snapshot.
 func hexID(source string, seq uint64) string {
-	a := identity(0, source)
-	return strings.ToLower(strings.TrimSpace(hex16(a.Ino) + hex16(seq)))
-}
-
-func hex16(n uint64) string {
-	const digits = "0123456789abcdef"
-	b := make([]byte, 16)
-	for i := range b {
-		b[i] = digits[n>>(60-4*i)&15]
-	}
-	return string(b)
+	return fmt.Sprintf("%016x%016x", identity(0, source).Ino, seq)
 }
 
 // fakeDisk has random content in some of its 4 KiB blocks, computed when it is

@@ -58,7 +58,8 @@ func hashMapped(path string) error {
 	return nil
 }
 
-func helper(t *testing.T, what string, args ...string) *exec.Cmd {
+// helper is this test binary as another process.
+func helper(what string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), helperEnv+"="+what)
 	return cmd
@@ -92,8 +93,7 @@ func (s *sink) String() string {
 	return strings.Join(s.lines, "\n")
 }
 
-// mount shows a repository until the test ends, which has to be fine with what was
-// reported by then.
+// mount shows a repository until the test ends, and collects what is reported.
 func mount(t testing.TB, r Repository, o Options) (dir string, reported *sink) {
 	t.Helper()
 	reported = new(sink)

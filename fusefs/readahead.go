@@ -11,8 +11,12 @@ const (
 	// length away from the stream's end, so a random reader's hardly ever does.
 	tolerance = 8
 
-	firstWindow = 1 << 20 // bytes asked for ahead of a reader, doubled as it goes on
+	// Bytes asked for ahead of a reader, doubled as it goes on. It is asked again
+	// after each part of a window, since a disk may leave out what is too much to
+	// begin at once.
+	firstWindow = 1 << 20
 	lastWindow  = 8 << 20
+	windowParts = 8
 
 	// idleAfter reads of others a sequential reader's place may be taken.
 	idleAfter = 256
@@ -36,7 +40,7 @@ type readAhead struct {
 // stream is a reader that may be sequential. The zero stream is a free place.
 type stream struct {
 	end    int64 // offset after the furthest byte read
-	ahead  int64 // offset up to which chunks were asked for
+	asked  int64 // end when chunks were last asked for
 	window int64
 	hits   int   // reads that continued it
 	used   int64 // number of its last read
@@ -56,7 +60,7 @@ func (r *readAhead) observe(off, n int64) {
 	}
 	if s == nil {
 		s = r.place()
-		*s = stream{end: off}
+		*s = stream{end: off, asked: off}
 	} else {
 		s.hits++
 	}
@@ -133,16 +137,14 @@ func (r *readAhead) active(s *stream) bool {
 	return s.confirmed() && r.reads-s.used < idleAfter
 }
 
-// advance moves the stream's end and returns what to ask for. That is nothing
-// while half a window is still ahead of the reader.
+// advance moves the stream's end and returns what to ask for, which is nothing
+// while the reader has not gone on by a part of the window.
 func (s *stream) advance(end, size int64) (from, to int64) {
 	s.end = max(s.end, end)
-	if !s.confirmed() || s.ahead-s.end > s.window/2 || s.ahead >= size {
+	if !s.confirmed() || s.end-s.asked < s.window/windowParts {
 		return 0, 0
 	}
 	s.window = min(max(2*s.window, firstWindow), lastWindow)
-	from = max(s.ahead, s.end)
-	to = min(s.end+s.window, size)
-	s.ahead = max(s.ahead, to)
-	return from, to
+	s.asked = s.end
+	return s.end, min(s.end+s.window, size)
 }

@@ -33,7 +33,8 @@ type Disk interface {
 	// is one.
 	NextHole(off int64) (int64, error)
 	// Prefetch has n bytes from off on made ready in the background, and
-	// returns at once.
+	// returns at once. It is asked for overlapping ranges again and again: what
+	// is ready or under way is not begun twice.
 	Prefetch(off, n int64)
 }
 

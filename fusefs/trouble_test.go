@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vaultfs/repo"
 )
 
 // TestDamage reads around a damaged block: it is an error, and what is beside it
@@ -241,7 +244,7 @@ func TestMountRefusals(t *testing.T) {
 func TestDeadMount(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cmd := helper(t, "mount", dir)
+	cmd := helper("mount", dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +282,9 @@ func TestErrno(t *testing.T) {
 		want syscall.Errno
 	}{
 		{nil, 0},
-		{context.Canceled, syscall.EINTR},
+		{fmt.Errorf("disk vda: %w", &repo.DamageError{Object: "pack 1", Err: repo.ErrNotFound}), syscall.EIO},
+		{fmt.Errorf("snapshot 1: %w", repo.ErrNotFound), syscall.ENOENT},
+		{fmt.Errorf("waiting: %w", context.Canceled), syscall.EINTR},
 		{errors.New("anything"), syscall.EIO},
 	} {
 		if got := errno(c.err); got != c.want {
