@@ -1,0 +1,207 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/internal/nbd"
+	"vaultfs/internal/nbd/qemunbd"
+)
+
+// offline is a guest that is shut off, its images open through qemu-nbd.
+type offline struct {
+	domain  *libvirt.Domain
+	guest   *guest
+	images  []fileState
+	servers []*qemunbd.Server
+	disks   []openDisk
+}
+
+// fileState is what must not change while an image is read.
+type fileState struct {
+	path         string
+	dev, ino     uint64
+	size         int64
+	mtime, ctime time.Time
+	device       bool // times of a device node say nothing of its content
+}
+
+// beginOffline opens the images of a domain that is shut off. The caller calls close.
+func beginOffline(ctx context.Context, h *host, d *libvirt.Domain) (*offline, error) {
+	text, err := d.GetXMLDesc(libvirt.DOMAIN_XML_INACTIVE)
+	if err != nil {
+		return nil, sentence(err)
+	}
+	g, err := parseGuest(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.mustHaveDisks(); err != nil {
+		return nil, err
+	}
+	o := &offline{domain: d, guest: g}
+	for i := range g.disks {
+		if err := o.open(ctx, h, &g.disks[i]); err != nil {
+			o.close()
+			return nil, fmt.Errorf("VM %q: %w", g.name, err)
+		}
+	}
+	return o, nil
+}
+
+// open notes the state of every image of a disk's chain, then serves and opens it.
+func (o *offline) open(ctx context.Context, h *host, d *disk) error {
+	if d.special != "" {
+		return fmt.Errorf("disk %s cannot be read offline: %s; start the VM and use --mode live", d.target, d.special)
+	}
+	if d.kind == "network" {
+		return fmt.Errorf("disk %s is on the network (%s) and cannot be read offline; start the VM and use --mode live", d.target, d.path)
+	}
+	if err := h.resolveVolume(d); err != nil {
+		return err
+	}
+	chain, err := chainOf(ctx, d)
+	if err != nil {
+		return err
+	}
+	layers := make([]qemunbd.Layer, len(chain))
+	for i, l := range chain {
+		state, err := stateOf(l.path)
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.target, err)
+		}
+		o.images = append(o.images, state)
+		layers[i] = qemunbd.Layer{Path: l.path, Format: l.format}
+	}
+	server, err := qemunbd.Start(ctx, qemunbd.Options{Chain: layers, Connections: connections})
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", d.target, err)
+	}
+	o.servers = append(o.servers, server)
+	c, err := server.Dial(ctx, nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections, Timeout: nbdTimeout})
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", d.target, err)
+	}
+	o.disks = append(o.disks, openDisk{*d, c})
+	return nil
+}
+
+// resolveVolume turns a disk that names a volume of a storage pool into one that names the volume's path.
+func (h *host) resolveVolume(d *disk) error {
+	if d.kind != "volume" {
+		return nil
+	}
+	pool, err := h.conn.LookupStoragePoolByName(d.volume.Pool)
+	if err != nil {
+		return fmt.Errorf("disk %s: storage pool %q: %w", d.target, d.volume.Pool, sentence(err))
+	}
+	defer pool.Free()
+	volume, err := pool.LookupStorageVolByName(d.volume.Volume)
+	if err != nil {
+		return fmt.Errorf("disk %s: volume %q of storage pool %q: %w", d.target, d.volume.Volume, d.volume.Pool, sentence(err))
+	}
+	defer volume.Free()
+	path, err := volume.GetPath()
+	if err != nil {
+		return fmt.Errorf("disk %s: volume %q: %w", d.target, d.volume.Volume, sentence(err))
+	}
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() && st.Mode()&os.ModeDevice == 0 {
+		return fmt.Errorf("disk %s: volume %s is not a file or device of this host (%q); start the VM and use --mode live", d.target, d.path, path)
+	}
+	d.path = path
+	return nil
+}
+
+func stateOf(path string) (fileState, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return fileState{}, err
+	}
+	s := st.Sys().(*syscall.Stat_t)
+	return fileState{
+		path: path, dev: s.Dev, ino: s.Ino, size: st.Size(), device: !st.Mode().IsRegular(),
+		mtime: st.ModTime(), ctime: time.Unix(s.Ctim.Unix()),
+	}, nil
+}
+
+// changed says what differs from a later state; "" when nothing does.
+func (a fileState) changed(b fileState) string {
+	switch {
+	case a.dev != b.dev || a.ino != b.ino:
+		return "replaced"
+	case a.device:
+		return ""
+	case a.size != b.size:
+		return "resized"
+	case !a.mtime.Equal(b.mtime):
+		return "written to"
+	case !a.ctime.Equal(b.ctime):
+		return "changed (its owner, mode, links or times)"
+	}
+	return ""
+}
+
+// check makes sure that nothing could write to the images since they were opened.
+func (o *offline) check(context.Context) error {
+	active, err := o.domain.IsActive()
+	if err != nil {
+		return fmt.Errorf("VM %q: %w", o.guest.name, sentence(err))
+	}
+	if active {
+		return fmt.Errorf("VM %q was started while it was being read offline: start again, it will be read live", o.guest.name)
+	}
+	for _, before := range o.images {
+		now, err := stateOf(before.path)
+		if err != nil {
+			return fmt.Errorf("VM %q: %w", o.guest.name, err)
+		}
+		if what := before.changed(now); what != "" {
+			return fmt.Errorf("VM %q: image %s was %s while it was being read: try again when nothing uses it", o.guest.name, before.path, what)
+		}
+	}
+	return nil
+}
+
+// explain puts the reason before an error of reading, if it is that the images changed.
+func (o *offline) explain(err error) error {
+	if changed := o.check(context.Background()); changed != nil {
+		return fmt.Errorf("%w: %w", changed, err)
+	}
+	return err
+}
+
+func (o *offline) opened() []openDisk { return o.disks }
+
+// tell says what is particular to an offline read.
+func (o *offline) tell(r *Result) {
+	r.Quiesced = "yes: shut off"
+	if saved, err := o.domain.HasManagedSaveImage(0); err == nil && saved {
+		r.Quiesced = "no: the guest was saved while it ran"
+		r.Notes = append(r.Notes, "the guest is saved (virsh managedsave): its disks are kept, the memory it would be restored from is not")
+	}
+	tellLeft(o.guest, r)
+}
+
+func (o *offline) files() ([]file, error) {
+	inactive, err := definition(o.domain)
+	return []file{{"domain.xml", inactive}}, err
+}
+
+func (o *offline) close() error {
+	for _, d := range o.disks {
+		d.Close()
+	}
+	var failed error
+	for _, s := range o.servers {
+		if err := s.Close(); err != nil && failed == nil {
+			failed = fmt.Errorf("VM %q: %w", o.guest.name, err)
+		}
+	}
+	o.disks, o.servers = nil, nil
+	return failed
+}

@@ -1,0 +1,65 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/ingest"
+	"vaultfs/internal/nbd"
+)
+
+// source is a guest whose disks are open for reading: live or offline.
+type source interface {
+	opened() []openDisk
+	// files are what is kept besides the disks.
+	files() ([]file, error)
+	// check fails unless all that was read is the guest as it was when the source was opened.
+	check(context.Context) error
+	// explain puts the cause before an error of reading, if the guest is the cause.
+	explain(error) error
+	// close leaves the guest as it was found.
+	close() error
+	// tell puts what is to be said about this way of reading into the result. It is called after close.
+	tell(*Result)
+}
+
+// file is a small file of the snapshot.
+type file struct{ name, text string }
+
+// openDisk is a disk that can be read. It is an ingest.Image.
+type openDisk struct {
+	disk
+	*nbd.Client
+}
+
+// Data is the runs that may hold other than zeros.
+func (d openDisk) Data(ctx context.Context, off, n int64) ([]ingest.Run, error) {
+	extents, err := d.Client.Data(ctx, off, n)
+	runs := make([]ingest.Run, len(extents))
+	for i, e := range extents {
+		runs[i] = ingest.Run{Off: e.Offset, Len: e.Length}
+	}
+	return runs, err
+}
+
+// definition is the XML that the guest starts from.
+func definition(d *libvirt.Domain) (string, error) {
+	text, err := d.GetXMLDesc(libvirt.DOMAIN_XML_INACTIVE | libvirt.DOMAIN_XML_SECURE)
+	if err != nil {
+		return "", fmt.Errorf("the domain's XML: %w", sentence(err))
+	}
+	return text, nil
+}
+
+// tellLeft names the disks that are not in the snapshot; one that may hold data of its own is a warning.
+func tellLeft(g *guest, r *Result) {
+	for _, l := range g.left {
+		if l.data {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("VM %q: %v", g.name, l))
+		} else {
+			r.Notes = append(r.Notes, l.String())
+		}
+	}
+}
