@@ -14,7 +14,7 @@ import (
 
 	"vaultfs/chunk"
 	"vaultfs/repo"
-	"vaultfs/repo/format"
+	"vaultfs/repo/seal"
 	"vaultfs/repo/store"
 )
 
@@ -27,10 +27,10 @@ func newRealRepository(t testing.TB) (r *repo.Repo, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	if err := repo.Init(t.Context(), st, repo.InitOptions{NoEncryption: true}); err != nil {
+	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: []byte("secret"), Cost: seal.KDF{Memory: 64, Time: 1, Threads: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	r, err = repo.Open(t.Context(), st, repo.OpenOptions{Warn: func(s string) { t.Error(s) }})
+	r, err = repo.Open(t.Context(), st, repo.OpenOptions{Password: []byte("secret"), Warn: func(s string) { t.Error(s) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +56,13 @@ func commitReal(t testing.TB, r *repo.Repo, source string, at time.Time, disk *f
 		start := i * r.SegmentSize()
 		p := make([]byte, (min(r.SegmentSize(), disk.size-start)+blockSize-1)/blockSize*blockSize)
 		disk.ReadAt(p, start)
-		var m format.SegmentMap
+		var m repo.SegmentMap
 		for off := 0; off < len(p); {
 			zeros, n := cutter.Next(p[off:], true)
 			if off += zeros; n > 0 {
 				id, err := lane.Put(ctx, p[off:off+n])
 				must(err)
-				m = append(m, format.Extent{Off: int64(off), Len: int64(n), ID: id})
+				m = append(m, repo.Extent{Off: int64(off), Len: int64(n), ID: id})
 				off += n
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"sort"
 	"sync"
 
@@ -22,6 +21,10 @@ type Disk struct {
 
 	ahead chan struct{} // one token for each chunk that is being read ahead
 }
+
+// aheadChunks bounds the chunks of one disk that are read ahead at a time: at
+// most 8 MiB decoded, and enough to keep a slow store busy.
+const aheadChunks = 16
 
 // OpenDisk opens a disk of a snapshot.
 func (r *Repo) OpenDisk(ctx context.Context, it Item) (*Disk, error) {
@@ -43,7 +46,7 @@ func (r *Repo) OpenDisk(ctx context.Context, it Item) (*Disk, error) {
 		return nil, &DamageError{"disk " + it.Name, fmt.Errorf("%d bytes, %d in the manifest", root.Size, it.Size)}
 	}
 	return &Disk{repo: r, root: root, tables: make([]format.DiskTable, len(root.Pages)),
-		ahead: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}, nil
+		ahead: make(chan struct{}, aheadChunks)}, nil
 }
 
 // Size is the disk's size in bytes.
