@@ -1,0 +1,130 @@
+package format
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/zeebo/blake3"
+)
+
+// golden reads a file of testdata, hexadecimal in lines. The files pin version
+// 1 of the format: they were made once, and repositories like them exist. If a
+// test here fails, the format has changed and needs a new version.
+func golden(t testing.TB, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name+".hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hex.DecodeString(strings.ReplaceAll(string(text), "\n", ""))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return b
+}
+
+// encoded is every structure as it is written now.
+func encoded(t testing.TB) map[string][]byte {
+	return map[string][]byte{
+		"config":         testConfig.Encode(),
+		"pack-data":      testPack(t, DataPack),
+		"pack-structure": testPack(t, StructurePack),
+		"run":            testRun().Encode(testSalt, runKey, testRunName),
+		"head":           testHead.Encode(testSalt, headKey, testHeadName),
+		"lease":          testLease.Encode(testSalt, leaseKey, testLeaseName),
+		"manifest":       testManifest().Encode(testSalt, manifestKey, bodyKey),
+		"segment-map":    testMap.Encode(),
+		"page":           testPage.EncodePage(),
+		"root":           testDisk.Encode(),
+		"node":           testNode.Encode(),
+		"node-inner":     testInner.Encode(),
+		"payload-raw":    Payload(nil, fixed(1, 100)),
+	}
+}
+
+// goldenSum is BLAKE3-256 of all golden files in the order of their names, each
+// after its name: that somebody made the files anew does not go unnoticed.
+const goldenSum = "b2fdc290222896ed8b512eb32c9b9906289085f16cd8f8b105ed128ce9de7536"
+
+func TestGoldenEncodings(t *testing.T) {
+	now := encoded(t)
+	files, err := filepath.Glob("testdata/*.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := blake3.New()
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".hex")
+		sum.WriteString(name)
+		sum.Write(golden(t, name))
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != goldenSum {
+		t.Errorf("the golden files were changed; they hash to %s", got)
+	}
+	for name, got := range now {
+		if !bytes.Equal(got, golden(t, name)) {
+			t.Errorf("%s: the format has changed; now\n%s", name, dump(got))
+		}
+	}
+}
+
+func dump(b []byte) string {
+	var out strings.Builder
+	for text := hex.EncodeToString(b); len(text) > 0; {
+		n := min(64, len(text))
+		out.WriteString(text[:n] + "\n")
+		text = text[n:]
+	}
+	return out.String()
+}
+
+// What an older binary wrote must open and mean the same.
+func TestGoldenOpens(t *testing.T) {
+	check := func(name string, got, want any, err error) {
+		t.Helper()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v (%v)", name, got, want, err)
+		}
+	}
+	config, err := DecodeConfig(golden(t, "config"))
+	check("config", config, testConfig, err)
+	head, err := DecodeHead(headKey, testHeadName, golden(t, "head"))
+	check("head", head, testHead, err)
+	lease, err := DecodeLease(leaseKey, testLeaseName, golden(t, "lease"))
+	check("lease", lease, testLease, err)
+	run, err := DecodeRun(runKey, testRunName, golden(t, "run"))
+	check("run", run, testRun(), err)
+	manifest, err := DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest"))
+	check("manifest", manifest, testManifest(), err)
+	m, err := DecodeSegmentMap(golden(t, "segment-map"), 64<<20)
+	check("segment map", m, testMap, err)
+	page, err := DecodePage(golden(t, "page"), 64<<20)
+	check("page", page, testPage, err)
+	disk, err := DecodeDisk(golden(t, "root"))
+	check("root", disk, testDisk, err)
+	node, err := DecodeStreamNode(golden(t, "node"))
+	check("node", node, testNode, err)
+	inner, err := DecodeStreamNode(golden(t, "node-inner"))
+	check("inner node", inner, testInner, err)
+	plain, err := OpenPayload(nil, golden(t, "payload-raw"), 100)
+	check("raw payload", plain, fixed(1, 100), err)
+	plain, err = OpenPayload(nil, golden(t, "payload-zstd"), 100_000)
+	check("zstd payload", plain, bytes.Repeat([]byte("vaultfs "), 12_500), err)
+	for _, kind := range []PackKind{DataPack, StructurePack} {
+		b := golden(t, map[PackKind]string{DataPack: "pack-data", StructurePack: "pack-structure"}[kind])
+		pack, err := DecodePack(b, packKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, _ := packKey(pack.Header, nil)
+		for i, e := range pack.Entries {
+			plain, err := OpenChunk(nil, box, uint64(i), e, bytes.Clone(b[e.Offset:e.Offset+e.Sealed]))
+			check("chunk", plain, fixed(byte(i), 100*(i+1)), err)
+		}
+	}
+}
