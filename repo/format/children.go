@@ -51,13 +51,26 @@ func DecodeChildren(b []byte) (k Kind, c Children, rest []byte, err error) {
 	c.Structured, rest = cutIDs(rest, int(structured))
 	c.Data, rest = cutIDs(rest, int(data))
 	for _, ids := range [][]chunk.ID{c.Structured, c.Data} {
-		for _, id := range ids {
-			if id.IsZero() {
-				return 0, c, nil, damaged("a child without an ID")
-			}
+		if err := distinct(ids); err != nil {
+			return 0, c, nil, err
 		}
 	}
 	return k, c, rest, nil
+}
+
+// distinct checks that every ID names a chunk, and each another.
+func distinct(ids []chunk.ID) error {
+	seen := make(map[chunk.ID]struct{}, len(ids))
+	for _, id := range ids {
+		seen[id] = struct{}{}
+	}
+	if _, ok := seen[chunk.ID{}]; ok {
+		return damaged("a child without an ID")
+	}
+	if len(seen) != len(ids) {
+		return damaged("a child that stands twice")
+	}
+	return nil
 }
 
 func cutIDs(b []byte, n int) ([]chunk.ID, []byte) {

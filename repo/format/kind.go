@@ -15,8 +15,6 @@ const (
 // Structured tells whether chunks of the kind name other chunks.
 func (k Kind) Structured() bool { return k != Data }
 
-func (k Kind) valid() bool { return k >= Data && k <= Stream }
-
 // String is the word for the kind.
 func (k Kind) String() string {
 	switch k {
