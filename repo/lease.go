@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"vaultfs/repo/format"
@@ -117,10 +118,13 @@ func (r *Repo) Pin(ctx context.Context, purpose string, snapshots ...*Snapshot) 
 	return p, p.Add(ctx, snapshots...)
 }
 
+// leaseSnapshots is the number of snapshots that one lease has room for.
+const leaseSnapshots = 1000
+
 // Add pins further snapshots. It is not for concurrent use. A snapshot that
 // was forgotten meanwhile is ErrNotFound.
 func (p *Pin) Add(ctx context.Context, snapshots ...*Snapshot) error {
-	lease := format.Lease{Kind: format.ReadLease, Purpose: p.purpose}
+	var ids []format.SnapshotID
 	for _, s := range snapshots {
 		if p.pinned[s.ID] {
 			continue
@@ -129,13 +133,20 @@ func (p *Pin) Add(ctx context.Context, snapshots ...*Snapshot) error {
 		if err != nil {
 			return err
 		}
-		lease.Snapshots = append(lease.Snapshots, id)
+		ids = append(ids, id)
 	}
-	if len(lease.Snapshots) == 0 {
-		return nil
+	for part := range slices.Chunk(ids, leaseSnapshots) {
+		if err := p.add(ctx, part); err != nil {
+			return err
+		}
 	}
-	h, err := p.repo.currentHead(ctx)
-	if err == nil {
+	return nil
+}
+
+// add opens one lease, and then looks whether the snapshots are still there.
+func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
+	lease := format.Lease{Kind: format.ReadLease, Purpose: p.purpose, Snapshots: ids}
+	if h, err := p.repo.currentHead(ctx); err == nil {
 		lease.Epoch = h.Epoch
 	}
 	l, err := p.repo.openLease(ctx, newSnapshotID(), lease)
@@ -145,7 +156,7 @@ func (p *Pin) Add(ctx context.Context, snapshots ...*Snapshot) error {
 		return err
 	}
 	p.leases = append(p.leases, l)
-	for _, id := range lease.Snapshots {
+	for _, id := range ids {
 		if _, err := p.repo.store.Size(ctx, snapshotObject(id)); err != nil {
 			return fmt.Errorf("snapshot %s: %w", id, ErrNotFound)
 		}

@@ -98,11 +98,18 @@ func (v *verifier) run(ctx context.Context) error {
 	if err := v.checkRoots(ctx); err != nil {
 		return err
 	}
-	if err := v.checkIndex(ctx); err != nil {
-		return err
-	}
+	// The snapshots first, then the index: what a snapshot names was in the
+	// index before the snapshot was there.
 	snapshots, err := v.snapshots(ctx)
 	if err != nil {
+		return err
+	}
+	pin, err := v.repo.Pin(ctx, "verify", snapshots...)
+	if err != nil {
+		return err
+	}
+	defer pin.Release(context.WithoutCancel(ctx))
+	if err := v.checkIndex(ctx); err != nil {
 		return err
 	}
 	if err := v.walk(ctx, snapshots); err != nil {
