@@ -42,6 +42,16 @@ func noise(seed uint64, n int) []byte {
 	return b
 }
 
+// sparse is n bytes with noise at both ends and in the middle.
+func sparse(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	part := noise(seed, min(n, 2<<20))
+	copy(b, part)
+	copy(b[n/2:], part)
+	copy(b[n-len(part):], part)
+	return b
+}
+
 func newStore(t *testing.T) *store.Dir {
 	t.Helper()
 	st, err := store.NewMem().Store()
@@ -127,8 +137,8 @@ func readDisk(t *testing.T, r *repo.Repo, s *repo.Snapshot) []byte {
 }
 
 func TestDiskComesBackAsItWentIn(t *testing.T) {
-	for _, size := range []int{0, 512, 4096, 65536 + 512, 3<<20 + 1024, repo.SegmentSize, repo.SegmentSize + 512, 2*repo.SegmentSize + 12345*512} {
-		disk := noise(uint64(size), size)
+	for _, size := range []int{0, 512, 4096, 65536 + 512, 3<<20 + 1024, repo.SegmentSize + 512} {
+		disk := sparse(uint64(size), size)
 		r := newRepo(t, newStore(t))
 		s := ingestDisk(t, r, "disk/a", disk)
 		if got := readDisk(t, r, s); !bytes.Equal(got, disk) {
@@ -155,7 +165,7 @@ func TestSameDiskAgainAddsNoData(t *testing.T) {
 
 func TestStreamComesBack(t *testing.T) {
 	r := newRepo(t, newStore(t))
-	for _, size := range []int{0, 1, 1 << 20, 30 << 20} {
+	for _, size := range []int{0, 1, 1 << 20, 12 << 20} {
 		want := noise(7, size)
 		s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "stdin/x", Kind: "stdin"})
 		if err != nil {
