@@ -84,13 +84,20 @@ func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
 	return c
 }
 
-// copy stores segment i and returns its map.
-func (c *segmentCopier) copy(ctx context.Context, i int64) (m repo.SegmentMap, err error) {
+// copy stores segment i of the image and returns its map.
+func (c *segmentCopier) copy(ctx context.Context, i int64) (repo.SegmentMap, error) {
+	return c.cut(ctx, func(ctx context.Context, full chan<- window) error {
+		return c.read(ctx, i*c.size, full)
+	})
+}
+
+// cut stores the windows of one segment, which read sends, and returns its map.
+func (c *segmentCopier) cut(ctx context.Context, read func(context.Context, chan<- window) error) (m repo.SegmentMap, err error) {
 	full := make(chan window, windows)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(full)
-		return c.read(ctx, i*c.size, full)
+		return read(ctx, full)
 	})
 	g.Go(func() error {
 		m, err = c.store(ctx, full)

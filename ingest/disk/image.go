@@ -1,0 +1,261 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vaultfs/ingest"
+	"vaultfs/internal/nbd/qemunbd"
+	"vaultfs/repo"
+)
+
+// An image is one disk, open for reading.
+type image struct {
+	path   string // absolute; Stream for a stream
+	format string
+	notes  []string
+	warn   func(string)
+	files  []*file // all that its bytes come from, the image itself first
+	chain  []*file // those of layers
+	layers []qemunbd.Layer
+	vmdk   *vmdkDescriptor // of a disk whose size its extents say
+
+	content ingest.Image // nil for a stream
+	stream  io.Reader
+	shut    func() error // ends what reads the content; may be nil
+}
+
+// maxLayers bounds the length of a backing chain.
+const maxLayers = 64
+
+// openImage opens an image and everything that it names, in the format that is
+// given or found out.
+func openImage(ctx context.Context, path string, o *Options) (*image, error) {
+	if path == Stream {
+		return &image{path: Stream, format: rawFormat, stream: o.Stdin}, nil
+	}
+	f, err := openFile(path, true)
+	if err != nil {
+		return nil, fmt.Errorf("image %q %w", path, err)
+	}
+	m := &image{path: f.path, files: []*file{f}, warn: o.Warn}
+	if err := m.open(ctx, f, o); err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *image) open(ctx context.Context, f *file, o *Options) error {
+	c, err := choice{format: o.Format}, error(nil)
+	if c.format == "" {
+		c, err = chooseFormat(f)
+	}
+	if err != nil {
+		return fmt.Errorf("image %q %w", f.path, err)
+	}
+	m.format = c.format
+	if c.odd {
+		m.tell(c.note)
+	} else if c.note != "" {
+		m.notes = append(m.notes, c.note)
+	}
+	if c.format == rawFormat {
+		m.content = newRawImage(f)
+		return m.checkSize()
+	}
+	if err := m.addChain(f, c.format, o.AllowBacking); err != nil {
+		return err
+	}
+	if err := m.serve(ctx); err != nil {
+		return m.explain(err)
+	}
+	return m.checkSize()
+}
+
+// tell notes what a person should know at once, too.
+func (m *image) tell(text string) {
+	m.notes = append(m.notes, text)
+	m.warn(fmt.Sprintf("image %q: %s", m.path, text))
+}
+
+// maxSize bounds the size of a disk, in bytes, as the repository's format does.
+const maxSize = 1 << 56
+
+func (m *image) checkSize() error {
+	if n := m.content.Size(); n > maxSize {
+		return fmt.Errorf("image %q is a disk of %d bytes, more than %d", m.path, n, int64(maxSize))
+	}
+	return nil
+}
+
+// addChain makes the layers of an image and of its backing files.
+func (m *image) addChain(f *file, format string, anywhere bool) error {
+	for {
+		if len(m.layers) == maxLayers {
+			return fmt.Errorf("image %q: its backing chain has more than %d images", m.path, maxLayers)
+		}
+		backing, stated, err := m.addLayer(f, format, anywhere)
+		if err != nil || backing == "" {
+			return err
+		}
+		next, err := openNamed(f, "backing file", backing, anywhere)
+		if err != nil {
+			return err
+		}
+		m.files = append(m.files, next)
+		for _, above := range m.chain {
+			if next.before.dev == above.before.dev && next.before.ino == above.before.ino {
+				return fmt.Errorf("image %q: its backing file %q stands above it in the chain", f.path, next.path)
+			}
+		}
+		if format, err = backingFormat(f, next, stated); err != nil {
+			return err
+		}
+		f = next
+	}
+}
+
+// addLayer adds one image, with the other files of its own, and returns the
+// name and the format of its backing file as they stand in it.
+func (m *image) addLayer(f *file, format string, anywhere bool) (backing, stated string, err error) {
+	layer := qemunbd.Layer{Path: f.path, Format: format}
+	switch format {
+	case qcow2Format, qcowFormat:
+		h, err := readQcow(f, format)
+		if err != nil {
+			return "", "", fmt.Errorf("image %q %w", f.path, err)
+		}
+		if h.end > uint64(f.before.size) {
+			return "", "", fmt.Errorf("image %q is cut off: it has %d bytes, and its L1 table ends at %d", f.path, f.before.size, h.end)
+		}
+		if h.external {
+			data, err := openNamed(f, "data file", h.dataFile, anywhere)
+			if err != nil {
+				return "", "", err
+			}
+			m.files = append(m.files, data)
+			layer.DataFile = data.path
+		}
+		m.noteState(f, h)
+		backing, stated = h.backing, h.backingFormat
+	case vmdkFormat:
+		if err := m.addExtents(f, anywhere); err != nil {
+			return "", "", err
+		}
+	case vpcFormat:
+		if err := checkVPC(f, f.before.size); err != nil {
+			return "", "", fmt.Errorf("image %q %w", f.path, err)
+		}
+	}
+	m.chain, m.layers = append(m.chain, f), append(m.layers, layer)
+	return backing, stated, nil
+}
+
+// noteState tells of what a header says that a person should know.
+func (m *image) noteState(f *file, h *qcowHeader) {
+	if h.dirty {
+		m.tell(fmt.Sprintf("%s was not closed by its last user (a crash?)", printable(filepath.Base(f.path))))
+	}
+	if h.snapshots > 0 && len(m.layers) == 0 {
+		m.tell(fmt.Sprintf("its internal snapshots (%d) are left out: only the current state is read", h.snapshots))
+	}
+}
+
+// addExtents opens the files that a VMDK descriptor names. The names in a
+// descriptor inside of a sparse extent are not used, neither by QEMU.
+func (m *image) addExtents(f *file, anywhere bool) error {
+	d, embedded, err := readVMDK(f, f.before.size)
+	if err != nil {
+		return fmt.Errorf("image %q %w", f.path, err)
+	}
+	if f == m.files[0] {
+		m.vmdk = d
+	}
+	if embedded {
+		return nil
+	}
+	var names []string
+	for _, e := range d.extents {
+		if slices.Contains(names, e.name) {
+			continue
+		}
+		names = append(names, e.name)
+		extent, err := openNamed(f, "extent", e.name, anywhere)
+		if err != nil {
+			return err
+		}
+		m.files = append(m.files, extent)
+		if e.kind == "SPARSE" || e.kind == "VMFSSPARSE" {
+			if err := checkSparse(extent); err != nil {
+				return fmt.Errorf("image %q: its extent %q %w", f.path, extent.path, err)
+			}
+		}
+	}
+	return nil
+}
+
+// count adds the data of the image to what there is to read.
+func (m *image) count(ctx context.Context, p *ingest.Progress) error {
+	if m.content == nil {
+		return nil
+	}
+	n, err := ingest.DataBytes(ctx, m.content)
+	p.Total.Add(n)
+	return err
+}
+
+// copy stores the disk. The item has no name yet.
+func (m *image) copy(ctx context.Context, s *repo.Session, p *ingest.Progress) (it repo.Item, err error) {
+	if m.content == nil {
+		it.Root, it.Size, err = ingest.CopyStream(ctx, s, m.stream, p)
+	} else {
+		it.Size = m.content.Size()
+		it.Root, err = ingest.CopyDisk(ctx, s, m.content, p)
+	}
+	it.Kind = repo.ItemDisk
+	it.Path, it.Format, it.Note = printable(m.path), m.format, strings.Join(m.notes, "; ")
+	return it, err
+}
+
+// unchanged reports ErrChanged if any of the image's files is not what it was
+// when it was opened.
+func (m *image) unchanged() error {
+	for _, f := range m.files {
+		if err := f.unchanged(); err != nil {
+			return fmt.Errorf("image %q %w", f.path, err)
+		}
+	}
+	return nil
+}
+
+// explain says the reason for an error of reading, if it is that the image
+// changed or that a guest has it open.
+func (m *image) explain(err error) error {
+	if changed := m.unchanged(); changed != nil {
+		return fmt.Errorf("%w (%w)", changed, err)
+	}
+	if lockError.MatchString(err.Error()) {
+		return fmt.Errorf("image %q %w", m.path, ErrInUse)
+	}
+	if m.path == Stream {
+		return fmt.Errorf("standard input: %w", err)
+	}
+	return fmt.Errorf("image %q: %w", m.path, err)
+}
+
+func (m *image) close() error {
+	var failed error
+	if m.shut != nil {
+		failed = m.shut()
+	}
+	for _, f := range m.files {
+		failed = errors.Join(failed, f.Close())
+	}
+	return failed
+}
