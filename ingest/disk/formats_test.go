@@ -108,9 +108,9 @@ func TestEmptyImages(t *testing.T) {
 	chdir(t)
 	r := newRepo(t)
 	for _, f := range []struct{ file, format string }{{"e.qcow2", "qcow2"}, {"e.raw", "raw"}, {"e.vmdk", "vmdk"}, {"e.vdi", "vdi"}, {"e.vhdx", "vhdx"}} {
-		create(t, f.file, f.format, "300M")
+		create(t, f.file, f.format, "80M")
 		snapshot, it := ingestOne(t, r, f.file, Options{Name: f.format})
-		if n := snapshot.Info.Summary.BytesRead; n > 4096 && f.format != "vhdx" || it.Size != 300<<20 {
+		if n := snapshot.Info.Summary.BytesRead; n > 4096 && f.format != "vhdx" || it.Size != 80<<20 {
 			t.Errorf("%s: %d bytes read, size %d", f.file, n, it.Size)
 		}
 		d, err := r.OpenDisk(t.Context(), it)

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -27,7 +26,7 @@ type image struct {
 
 	content ingest.Image // nil for a stream
 	stream  io.Reader
-	shut    func() error // ends what reads the content; may be nil
+	shut    func() // ends what reads the content; may be nil
 }
 
 // maxLayers bounds the length of a backing chain.
@@ -249,13 +248,11 @@ func (m *image) explain(err error) error {
 	return fmt.Errorf("image %q: %w", m.path, err)
 }
 
-func (m *image) close() error {
-	var failed error
+func (m *image) close() {
 	if m.shut != nil {
-		failed = m.shut()
+		m.shut()
 	}
 	for _, f := range m.files {
-		failed = errors.Join(failed, f.Close())
+		f.Close()
 	}
-	return failed
 }

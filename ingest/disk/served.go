@@ -31,7 +31,10 @@ func (m *image) serve(ctx context.Context) error {
 		return errors.Join(err, server.Close())
 	}
 	m.content = &served{client: client}
-	m.shut = func() error { return errors.Join(client.Close(), server.Close()) }
+	m.shut = func() {
+		client.Close()
+		server.Close()
+	}
 	if m.vmdk != nil && m.vmdk.size() != client.Size() {
 		return fmt.Errorf("its extents add up to %d bytes, and QEMU sees %d", m.vmdk.size(), client.Size())
 	}
