@@ -166,7 +166,7 @@ func diskOf(d *libvirtxml.DomainDisk) disk {
 // backingOf unrolls <backingStore>; an empty one ends the chain, a missing one leaves it unsaid.
 func backingOf(b *libvirtxml.DomainDiskBackingStore, special *string) (chain []layer, said bool) {
 	for ; b != nil; b = b.BackingStore {
-		if b.Source == nil {
+		if b.Source == nil || sourceKind(b.Source) == "" {
 			return chain, true
 		}
 		if b.Format == nil {

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ const (
 type freezer interface {
 	FSFreeze(mounts []string, flags uint32) error
 	FSThaw(mounts []string, flags uint32) error
+	GetTime(flags uint32) (seconds int64, nanoseconds uint, err error)
 	AgentSetResponseTimeout(seconds int, flags uint32) error
 }
 
@@ -68,6 +70,11 @@ func frozenWhile(ctx context.Context, name string, d freezer, timeout time.Durat
 	// to wait without end is libvirt's default.
 	if err := d.AgentSetResponseTimeout(int(max(timeout, time.Second)/time.Second), 0); err == nil {
 		defer d.AgentSetResponseTimeout(int(libvirt.DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK), 0)
+	}
+	// An order to freeze waits in the channel of an agent that hangs, and is carried out whenever the agent goes on. So
+	// the agent is asked something harmless first, the time.
+	if _, _, err := d.GetTime(0); noAnswer(err) {
+		return silent(name, err), begin()
 	}
 	h := &hold{guest: d, since: time.Now()}
 	if err := d.FSFreeze(nil, 0); err != nil {
@@ -123,32 +130,68 @@ func thawGuest(d freezer) (err error) {
 	return sentence(err)
 }
 
+// noAnswer reports whether a call failed because the agent did not answer in time.
+func noAnswer(err error) bool {
+	return isCode(err, libvirt.ERR_AGENT_COMMAND_TIMEOUT) || isCode(err, libvirt.ERR_AGENT_UNRESPONSIVE)
+}
+
+func silent(name string, err error) quiesce {
+	return quiesce{
+		why:     "the guest agent did not answer in time",
+		warning: fmt.Sprintf("VM %q was not frozen: the guest agent did not answer in time (%v)", name, sentence(err)),
+	}
+}
+
 // failedFreeze tells an agent that refused, which has frozen nothing, from one that did not answer in time and may
 // still do as it was told. That one is thawed at once, and unsure if that failed too.
 func failedFreeze(name string, d freezer, err error) quiesce {
-	q := quiesce{why: "the guest agent failed: " + sentence(err).Error()}
-	q.warning = fmt.Sprintf("VM %q was not frozen: the guest agent failed: %v", name, sentence(err))
-	if !isCode(err, libvirt.ERR_AGENT_COMMAND_TIMEOUT) && !isCode(err, libvirt.ERR_AGENT_UNRESPONSIVE) {
+	if noAnswer(err) {
+		q := silent(name, err)
+		q.unsure = d.FSThaw(nil, 0) != nil
 		return q
 	}
-	q.why = "the guest agent did not answer in time"
-	q.warning = fmt.Sprintf("VM %q was not frozen: the guest agent did not answer in time (%v)", name, sentence(err))
-	if err := d.FSThaw(nil, 0); err != nil {
-		q.unsure = true
+	return quiesce{
+		why:     "the guest agent failed: " + sentence(err).Error(),
+		warning: fmt.Sprintf("VM %q was not frozen: the guest agent failed: %v", name, sentence(err)),
 	}
-	return q
 }
 
-// lastThaw is one more try at the end of the run, for a guest that could not be thawed for certain.
-func (q *quiesce) lastThaw(name string, d freezer) {
-	if !q.unsure {
-		return
+// thawer keeps trying to thaw a guest that may be frozen, or may freeze when its agent comes to the order, for as long
+// as the guest is being read. The agent takes orders in turn: once it has answered to a thaw, no freeze is waiting.
+type thawer struct {
+	stop, ended chan struct{}
+	err         error // of the last try; read it after ended
+}
+
+// thawPause is between two tries.
+const thawPause = 2 * time.Second
+
+func keepThawing(d freezer) *thawer {
+	t := &thawer{stop: make(chan struct{}), ended: make(chan struct{})}
+	go func() {
+		defer close(t.ended)
+		for {
+			if t.err = d.FSThaw(nil, 0); t.err == nil {
+				return
+			}
+			select {
+			case <-t.stop:
+				return
+			case <-time.After(thawPause):
+			}
+		}
+	}()
+	return t
+}
+
+// finish waits for the try that is going on; an error says what to do.
+func (t *thawer) finish(name string) error {
+	close(t.stop)
+	<-t.ended
+	if t.err == nil {
+		return nil
 	}
-	if err := d.FSThaw(nil, 0); err != nil {
-		q.warning = stuck(name, sentence(err))
-		return
-	}
-	q.unsure = false
+	return errors.New(stuck(name, sentence(t.err)))
 }
 
 func stuck(name string, err error) string {

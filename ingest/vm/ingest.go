@@ -83,7 +83,12 @@ func (r *Result) ingest(ctx context.Context, s *repo.Session, h *host, d *libvir
 		src.tell(r)
 	}()
 	before := o.Progress.Read.Load()
-	if err := copyDisks(ctx, s, src, o.Progress); err != nil {
+	watched, finish := watch(ctx, src)
+	err = copyDisks(watched, s, src, o.Progress)
+	if reason := finish(); reason != nil && ctx.Err() == nil {
+		return reason
+	}
+	if err != nil {
 		return err
 	}
 	r.read = o.Progress.Read.Load() - before

@@ -22,9 +22,11 @@ type live struct {
 	domain  *libvirt.Domain
 	guest   *guest
 	scratch *scratch
+	ran     bool // it was running, not paused, when the job began
 	quiesce quiesce
-	note    string // of what a killed run had left
-	xml     string // the live definition when the job began
+	thawer  *thawer // while the guest may be frozen though it should not
+	note    string  // of what a killed run had left
+	xml     string  // the live definition when the job began
 	disks   []openDisk
 }
 
@@ -75,6 +77,7 @@ func (l *live) begin(ctx context.Context, o *Options) error {
 	if err != nil {
 		return fmt.Errorf("VM %q: %w", l.guest.name, sentence(err))
 	}
+	l.ran = state == libvirt.DOMAIN_RUNNING || state == libvirt.DOMAIN_BLOCKED
 	begin := func() error {
 		if err := l.domain.BackupBegin(job, "", 0); err != nil {
 			return beginError(l.guest.name, l.scratch, err)
@@ -87,6 +90,9 @@ func (l *live) begin(ctx context.Context, o *Options) error {
 		return begin()
 	}
 	l.quiesce, err = frozenWhile(ctx, l.guest.name, l.domain, agentTimeout, begin)
+	if l.quiesce.unsure {
+		l.thawer = keepThawing(l.domain)
+	}
 	return err
 }
 
@@ -119,30 +125,48 @@ func (l *live) check(context.Context) error {
 	if err := l.jobAlive(); err != nil {
 		return err
 	}
+	if l.stalled() {
+		return fmt.Errorf("VM %q: no space left for what it overwrites while it is read: free some in %s, or name another place with --scratch-dir", l.guest.name, l.scratch.dir)
+	}
 	stats, err := l.domain.GetJobStats(0)
 	if err != nil || stats.Type != libvirt.DOMAIN_JOB_UNBOUNDED && stats.Type != libvirt.DOMAIN_JOB_BOUNDED {
-		return fmt.Errorf("VM %q: the backup job ended before everything was read", l.guest.name)
+		return l.gone(err)
 	}
 	return nil
 }
 
+// stalled reports whether QEMU has stopped a guest that ran because a write failed. Where the scratch space is full, it
+// does so before the guest can see an error; the write is tried again when the guest goes on.
+func (l *live) stalled() bool {
+	state, reason, err := l.domain.GetState()
+	return err == nil && l.ran && state == libvirt.DOMAIN_PAUSED && reason == int(libvirt.DOMAIN_PAUSED_IOERROR)
+}
+
 // jobAlive says why the job is gone, if it is.
 func (l *live) jobAlive() error {
-	active, err := l.domain.IsActive()
-	if err != nil {
-		return fmt.Errorf("VM %q: %w", l.guest.name, sentence(err))
-	}
-	if !active {
-		return fmt.Errorf("VM %q stopped while it was being read: start again, it will be read offline", l.guest.name)
-	}
 	socket, err := jobSocket(l.domain)
+	if err == nil && socket == l.scratch.socket() {
+		return nil
+	}
+	return l.gone(err)
+}
+
+// gone says what became of the job. That of a guest that is being stopped goes a moment before the guest.
+func (l *live) gone(err error) error {
+	for range 30 {
+		active, err := l.domain.IsActive()
+		if err != nil {
+			return fmt.Errorf("VM %q: %w", l.guest.name, sentence(err))
+		}
+		if !active {
+			return fmt.Errorf("VM %q stopped while it was being read: start again, it will be read offline", l.guest.name)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	if err != nil {
 		return fmt.Errorf("VM %q: its backup job: %w", l.guest.name, sentence(err))
 	}
-	if socket != l.scratch.socket() {
-		return fmt.Errorf("VM %q: the backup job ended before everything was read (aborted by someone, the guest restarted, or no space left in %s)", l.guest.name, l.scratch.dir)
-	}
-	return nil
+	return fmt.Errorf("VM %q: the backup job ended before everything was read (aborted by someone, or the guest was restarted)", l.guest.name)
 }
 
 // explain puts the reason before an error of reading, if it is that the job is gone. QEMU closes its socket a moment
@@ -183,13 +207,24 @@ func (l *live) close() error {
 		d.Close()
 	}
 	l.disks = nil
-	l.quiesce.lastThaw(l.guest.name, l.domain)
+	stalled := l.stalled()
+	if l.thawer != nil {
+		if err := l.thawer.finish(l.guest.name); err != nil {
+			l.quiesce.warning = err.Error()
+		}
+	}
 	if err := endJob(l.domain, l.scratch.socket()); err != nil {
 		l.scratch.lock.Close() // the next run finds the job by the directory, and ends it
 		return fmt.Errorf("VM %q: %w", l.guest.name, err)
 	}
 	if err := l.scratch.remove(); err != nil {
 		return fmt.Errorf("VM %q: %w", l.guest.name, err)
+	}
+	if !stalled {
+		return nil
+	}
+	if err := l.domain.Resume(); err != nil {
+		return fmt.Errorf("VM %q is paused because a write failed: %w; resume it with virsh resume %s", l.guest.name, sentence(err), l.guest.name)
 	}
 	return nil
 }
