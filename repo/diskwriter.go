@@ -62,6 +62,9 @@ func (w *DiskWriter) Finish(ctx context.Context, l *Lane, size int64) (chunk.ID,
 	return l.putStructure(ctx, format.DiskRoot, d.Encode())
 }
 
+// MaxDiskSize bounds the size of a disk, in bytes.
+const MaxDiskSize = format.MaxDiskSize
+
 // An Extent is one chunk of a segment, and a SegmentMap its extents in order.
 type (
 	Extent     = format.Extent

@@ -131,6 +131,7 @@ func (s *Session) write(ctx context.Context, p *writtenPack) error {
 			return fmt.Errorf("reading back %s: %w: the storage did not keep what was written", packLabel(p.hash), err)
 		}
 		s.bytesVerified.Add(int64(p.size))
+		s.packsVerified.Add(1)
 	}
 	s.recycle(p.bytes)
 	p.bytes = nil

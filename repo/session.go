@@ -63,7 +63,7 @@ type Session struct {
 	free    chan []byte // pack buffers
 	runs    runs
 
-	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesVerified atomic.Int64
+	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesVerified, packsVerified atomic.Int64
 }
 
 // packTarget is the size at which a pack is closed, in bytes; packBuffer adds

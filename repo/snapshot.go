@@ -44,7 +44,7 @@ type Info struct {
 	Program  string // and version
 	Mode     string // how the source was read: "live", "offline", "file"
 	Quiesced string // whether and how the guest was frozen; "" where that has no meaning
-	Verified string // what was read back before the commit
+	Verified string // what was read back before the commit; Commit says it
 	Notes    []string
 	Summary  Summary
 }

@@ -83,12 +83,9 @@ func (m *image) tell(text string) {
 	m.warn(fmt.Sprintf("image %q: %s", m.path, text))
 }
 
-// maxSize bounds the size of a disk, in bytes, as the repository's format does.
-const maxSize = 1 << 56
-
 func (m *image) checkSize() error {
-	if n := m.content.Size(); n > maxSize {
-		return fmt.Errorf("image %q is a disk of %d bytes, more than %d", m.path, n, int64(maxSize))
+	if n := m.content.Size(); n > repo.MaxDiskSize {
+		return fmt.Errorf("image %q is a disk of %d bytes, more than %d", m.path, n, int64(repo.MaxDiskSize))
 	}
 	return nil
 }

@@ -170,14 +170,7 @@ func (s *set) copy(ctx context.Context, session *repo.Session, images []*image, 
 			return nil, err
 		}
 	}
-	info := repo.Info{Program: o.Program, Mode: "file", Verified: verified(o.Verify)}
+	info := repo.Info{Program: o.Program, Mode: "file"}
 	info.Summary.BytesRead = o.Progress.Read.Load() - before
 	return session.Commit(ctx, info)
-}
-
-func verified(read bool) string {
-	if read {
-		return "every pack was read back and every new chunk rehashed; the structure of every disk was walked"
-	}
-	return "not read back (--no-verify); the structure of every disk was walked"
 }

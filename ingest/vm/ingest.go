@@ -158,15 +158,8 @@ func readError(ctx context.Context, src source, d openDisk, err error) error {
 // info is what the snapshot tells of itself.
 func (r *Result) info(o *Options, uuid string) repo.Info {
 	return repo.Info{
-		Machine: uuid, Program: o.Program, Mode: r.Mode, Quiesced: r.Quiesced, Verified: verified(o.Verify),
+		Machine: uuid, Program: o.Program, Mode: r.Mode, Quiesced: r.Quiesced,
 		Notes:   append(slices.Clone(r.Notes), r.Warnings...),
 		Summary: repo.Summary{BytesRead: r.read},
 	}
-}
-
-func verified(read bool) string {
-	if read {
-		return "every pack was read back and every new chunk rehashed; the structure of every disk was walked"
-	}
-	return "not read back (--no-verify); the structure of every disk was walked"
 }

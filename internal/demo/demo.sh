@@ -75,6 +75,8 @@ XML
 step "libvirt"
 if ! virsh -q uri >/dev/null 2>&1; then
   echo "starting virtlogd and libvirtd"
+  # Where udev has not done it: libvirt probes QEMU anew at every step if its user cannot open this.
+  [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm && chmod 660 /dev/kvm; }
   virtlogd -d
   libvirtd -d
   for _ in $(seq 100); do virsh -q uri >/dev/null 2>&1 && break; sleep 0.2; done
