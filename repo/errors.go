@@ -3,6 +3,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"vaultfs/repo/format"
 	"vaultfs/repo/seal"
@@ -42,15 +43,15 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // Is makes every DamageError an ErrDamaged, also one of a missing object.
 func (e *DamageError) Is(target error) bool { return target == ErrDamaged }
 
-// damage names the object of an error that tells of damage, and of a missing
-// object; any other error is only given the object's name.
+// damage names the object of an error that tells of damage, of bytes that the
+// medium does not give back, and of a missing object; any other error is only given the object's name.
 func damage(object string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, store.ErrNotFound):
 		return &DamageError{object, errors.New("missing")}
-	case errors.Is(err, format.ErrDamaged), errors.Is(err, store.ErrTooLarge):
+	case errors.Is(err, format.ErrDamaged), errors.Is(err, store.ErrTooLarge), errors.Is(err, syscall.EIO):
 		return &DamageError{object, err}
 	}
 	return fmt.Errorf("%s: %w", object, err)

@@ -21,7 +21,8 @@ func headObject(seq uint64) string { return fmt.Sprintf("head/%020d", seq) }
 // headSeqs lists the heads that exist, lowest first.
 func (r *Repo) headSeqs(ctx context.Context) (seqs []uint64, err error) {
 	err = r.store.List(ctx, "head", func(i store.Info) error {
-		if seq, err := strconv.ParseUint(strings.TrimPrefix(i.Name, "head/"), 10, 64); err == nil {
+		seq, err := strconv.ParseUint(strings.TrimPrefix(i.Name, "head/"), 10, 64)
+		if err == nil && i.Name == headObject(seq) {
 			seqs = append(seqs, seq)
 		}
 		return nil
@@ -34,8 +35,10 @@ func (r *Repo) headSeqs(ctx context.Context) (seqs []uint64, err error) {
 func (r *Repo) readHead(ctx context.Context, seq uint64) (*format.Head, error) {
 	name := headObject(seq)
 	b, err := r.store.Get(ctx, name, format.MaxHeadSize)
-	if err != nil {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, err
+	} else if err != nil {
+		return nil, damage(name, err)
 	}
 	h, err := format.DecodeHead(r.headKey, name, b)
 	if err == nil && h.Seq != seq {
@@ -139,20 +142,50 @@ func editRuns(add, remove []format.RunName) func(*format.Head) bool {
 func (r *Repo) refresh(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.rebuilt {
+	if r.frozen || (r.rebuilt && !r.index.Stale() && !r.repaired(ctx)) {
 		return nil
 	}
+	r.rebuilt = false
 	err := r.syncHead(ctx)
 	if err == nil || ctx.Err() != nil || !isDamage(err) {
 		return err
 	}
+	return r.rebuildLocally(ctx, err)
+}
+
+// fallBack makes the index from the footers of the packs because of what was
+// not found in it, unless that was done already.
+func (r *Repo) fallBack(ctx context.Context, why error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.frozen || r.rebuilt {
+		return nil
+	}
+	return r.rebuildLocally(ctx, why)
+}
+
+// rebuildLocally is called with the lock held.
+func (r *Repo) rebuildLocally(ctx context.Context, why error) error {
 	r.warn(fmt.Sprintf("the index in the repository cannot be used (%v); reading the footers of all packs instead. "+
-		"`vaultfs repair index` writes a new one", err))
+		"`vaultfs repair index` writes a new one", why))
+	r.lostSeq = r.newestSeq(ctx)
 	if err := r.indexFromPacks(ctx); err != nil {
 		return err
 	}
-	r.rebuilt = true
+	r.head, r.rebuilt = nil, true
 	return nil
+}
+
+// repaired tells whether there is a newer head than the one that was of no use.
+func (r *Repo) repaired(ctx context.Context) bool { return r.newestSeq(ctx) > r.lostSeq }
+
+// newestSeq is the sequence number of the head in force, 0 if there is none.
+func (r *Repo) newestSeq(ctx context.Context) uint64 {
+	seqs, err := r.headSeqs(ctx)
+	if err != nil || len(seqs) == 0 {
+		return 0
+	}
+	return seqs[len(seqs)-1]
 }
 
 func isDamage(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, errNoHead) }
@@ -168,7 +201,7 @@ func (r *Repo) syncHead(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if r.head != nil && r.head.Seq == h.Seq {
+		if r.head != nil && r.head.Seq == h.Seq && !r.index.Stale() {
 			return nil
 		}
 		err = r.index.Sync(h, func(n format.RunName) (*format.Run, error) { return r.loadRun(ctx, n) })

@@ -56,9 +56,8 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 		s.chunksTotal.Add(1)
 		s.bytesTotal.Add(int64(len(plain)))
 	}
-	fresh, err := s.claim(id)
-	if err != nil || !fresh {
-		return id, err
+	if !s.claim(id) {
+		return id, nil
 	}
 	if !k.Structured() {
 		s.chunksNew.Add(1)
@@ -71,16 +70,15 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 // claim tells whether the caller is to store the chunk: neither the repository
 // nor this session has it yet. The claim is taken before the index is asked,
 // so that a chunk which is just being listed is found in one or the other.
-func (s *Session) claim(id chunk.ID) (bool, error) {
+func (s *Session) claim(id chunk.ID) bool {
 	if !s.claims.take(id) {
-		return false, nil
+		return false
 	}
-	have, err := s.repo.index.Usable(id)
-	if err != nil || have {
+	if s.repo.index.Usable(id) {
 		s.claims.drop(id)
-		return false, err
+		return false
 	}
-	return true, nil
+	return true
 }
 
 // failure returns why the session's context ended.

@@ -41,18 +41,32 @@ func (r *Repo) fetch(ctx context.Context, k format.Kind, id chunk.ID) ([]byte, e
 	return nil, errors.Join(errs...)
 }
 
-// locate looks a chunk up, in a newer index if this one does not know it.
+// locate finds the places of a chunk. One that no run lists is looked for in
+// the footers of the packs: the head in force may be an old one.
 func (r *Repo) locate(ctx context.Context, id chunk.ID) ([]index.Location, error) {
-	for range 2 {
-		places, err := r.index.Lookup(id)
-		if err != nil || len(places) > 0 {
-			return places, err
-		}
-		if err := r.refresh(ctx); err != nil {
-			return nil, err
-		}
+	places, err := r.lookup(ctx, id)
+	if err != nil || len(places) > 0 {
+		return places, err
 	}
-	return nil, &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
+	lost := &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
+	if err := r.fallBack(ctx, lost); err != nil {
+		return nil, err
+	}
+	if places = r.index.Lookup(id); len(places) == 0 {
+		return nil, lost
+	}
+	return places, nil
+}
+
+// lookup looks a chunk up, in a newer index if this one does not know it.
+func (r *Repo) lookup(ctx context.Context, id chunk.ID) ([]index.Location, error) {
+	if places := r.index.Lookup(id); len(places) > 0 {
+		return places, nil
+	}
+	if err := r.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return r.index.Lookup(id), nil
 }
 
 func (r *Repo) readAt(ctx context.Context, k format.Kind, at index.Location) ([]byte, error) {

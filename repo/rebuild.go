@@ -11,19 +11,24 @@ import (
 	"vaultfs/repo/store"
 )
 
-// indexFromPacks makes the local index from the footers of all packs. Packs
-// whose footer cannot be read are told to the warner and left out.
+// indexFromPacks makes the local index from the footers of all packs.
 func (r *Repo) indexFromPacks(ctx context.Context) error {
-	if err := r.index.Sync(new(format.Head), nil); err != nil {
-		return err
-	}
-	return r.eachFooterRun(ctx, func(run *format.Run) error {
-		return r.index.Add(format.RunName{Run: format.RunID(newSnapshotID())}, run)
-	})
+	r.index.Clear()
+	return r.eachFooterRun(ctx, r.leftOut, func(run *format.Run) error { return r.index.Add(pseudoRun(), run) })
 }
 
-// eachFooterRun gives runs that together list what the footers of all packs say.
-func (r *Repo) eachFooterRun(ctx context.Context, emit func(*format.Run) error) error {
+// pseudoRun names a run that only the local index holds.
+func pseudoRun() format.RunName { return format.RunName{Run: format.RunID(newSnapshotID())} }
+
+// leftOut warns of a pack whose footer cannot be read.
+func (r *Repo) leftOut(err error) error {
+	r.warn(fmt.Sprintf("%v; the pack is left out of the index", err))
+	return nil
+}
+
+// eachFooterRun gives runs that together list what the footers of all packs
+// say. Packs whose footer cannot be read are told to bad.
+func (r *Repo) eachFooterRun(ctx context.Context, bad func(error) error, emit func(*format.Run) error) error {
 	run := new(format.Run)
 	session := map[format.SnapshotID]uint32{}
 	flush := func() error {
@@ -41,8 +46,7 @@ func (r *Repo) eachFooterRun(ctx context.Context, emit func(*format.Run) error) 
 			return nil
 		}
 		if errors.Is(err, ErrDamaged) {
-			r.warn(fmt.Sprintf("%v; the pack is left out of the index", err))
-			return nil
+			return bad(err)
 		}
 		if err != nil {
 			return err
@@ -150,7 +154,7 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 		return err
 	}
 	h := r.nextHead(ctx, seqs)
-	err = r.eachFooterRun(ctx, func(run *format.Run) error {
+	err = r.eachFooterRun(ctx, r.leftOut, func(run *format.Run) error {
 		name, err := r.putRun(ctx, id, run)
 		editRuns([]format.RunName{name}, nil)(h)
 		return err

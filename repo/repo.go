@@ -42,7 +42,9 @@ type Repo struct {
 
 	mu        sync.Mutex
 	head      *format.Head // that the index is in step with; nil before the first use
-	rebuilt   bool         // the index was made from pack footers: the head is unreadable
+	rebuilt   bool         // the index was made from pack footers: head or runs are of no use
+	lostSeq   uint64       // of the head when that was done
+	frozen    bool         // the index stays as it is
 	secret    map[format.SnapshotID]seal.Key
 	manifests map[format.SnapshotID]*format.Manifest
 }

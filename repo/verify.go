@@ -62,6 +62,9 @@ type verifier struct {
 	sessions map[format.PackHash]format.SnapshotID
 	used     map[format.PackHash]bool // by the chosen snapshots
 	bad      map[chunk.ID]map[format.PackHash]error
+
+	indexLost bool // a part of the index is gone, and that was told
+	footers   bool // what the packs say themselves was added to the index
 }
 
 // Verify proves that the repository holds what it should, from the objects in
@@ -81,6 +84,9 @@ func (r *Repo) Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, erro
 	}
 	if err := v.run(ctx); err != nil {
 		return nil, err
+	}
+	if fresh.index.Stale() {
+		return nil, errors.New("the temporary copy of the index was damaged meanwhile")
 	}
 	for _, f := range v.findings {
 		v.result.Findings = append(v.result.Findings, *f)
@@ -213,11 +219,10 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 		if err := v.found(err); err != nil {
 			return err
 		}
-		// Go on with what the packs themselves say.
-		if err := v.repo.indexFromPacks(ctx); err != nil {
+		v.repo.frozen, v.indexLost = true, true
+		if err := v.readFooters(ctx); err != nil {
 			return err
 		}
-		v.repo.rebuilt = true
 		return v.listPresent(ctx)
 	}
 	err = v.repo.index.Sync(h, func(n format.RunName) (*format.Run, error) {
@@ -230,8 +235,9 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 		}
 		return run, nil
 	})
-	v.repo.head, v.repo.rebuilt = h, true // stay with this head
+	v.repo.frozen = true // stay with this head
 	for _, err := range split(err) {
+		v.indexLost = true
 		if err := v.found(err); err != nil {
 			return err
 		}
@@ -245,6 +251,18 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 	return v.comparePacks()
 }
 
+// readFooters adds to the index what the packs themselves say. It is done once,
+// when the index is found wanting.
+func (v *verifier) readFooters(ctx context.Context) error {
+	if v.footers {
+		return nil
+	}
+	v.footers = true
+	return v.repo.eachFooterRun(ctx, v.found, func(run *format.Run) error {
+		return v.repo.index.Add(pseudoRun(), run)
+	})
+}
+
 // listPresent lists the packs that are there.
 func (v *verifier) listPresent(ctx context.Context) error {
 	return v.repo.store.List(ctx, "packs", func(i store.Info) error {
@@ -252,6 +270,10 @@ func (v *verifier) listPresent(ctx context.Context) error {
 		hash, err := format.ParsePackHash(parts[len(parts)-1])
 		if err != nil || len(parts) != 3 {
 			v.finding(i.Name, errors.New("not the name of a pack"))
+			return nil
+		}
+		if s, ok := v.sessions[hash]; ok && s.String() != parts[1] {
+			v.finding(i.Name, fmt.Errorf("it belongs to session %v", s))
 			return nil
 		}
 		v.present[hash] = i.Size
@@ -335,8 +357,8 @@ func (v *verifier) walk(ctx context.Context, snapshots []*Snapshot) error {
 }
 
 // chunk finds out whether a chunk has a good place, as far as is known.
-func (v *verifier) chunk(_ context.Context, k format.Kind, id chunk.ID, plain int64) error {
-	places, err := v.repo.index.Lookup(id)
+func (v *verifier) chunk(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
+	places, err := v.places(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -360,6 +382,21 @@ func (v *verifier) chunk(_ context.Context, k format.Kind, id chunk.ID, plain in
 		v.use(hash, at)
 	}
 	return lost
+}
+
+// places looks a chunk up. One that no run lists may be in a pack all the same.
+func (v *verifier) places(ctx context.Context, id chunk.ID) ([]index.Location, error) {
+	places := v.repo.index.Lookup(id)
+	if len(places) > 0 || v.footers {
+		return places, nil
+	}
+	if err := v.readFooters(ctx); err != nil {
+		return nil, err
+	}
+	if places = v.repo.index.Lookup(id); len(places) > 0 && !v.indexLost {
+		v.finding("index", errors.New("it does not list all that the snapshots need; `vaultfs repair index` makes a new one"))
+	}
+	return places, nil
 }
 
 func (v *verifier) use(hash format.PackHash, at index.Location) {
@@ -428,11 +465,7 @@ func (v *verifier) readPack(ctx context.Context, hash format.PackHash) error {
 // compareEntries checks that the index says of a pack what its footer says.
 func (v *verifier) compareEntries(hash format.PackHash, entries []format.PackEntry) error {
 	for i, e := range entries {
-		places, err := v.repo.index.Lookup(e.ID)
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(places, func(l index.Location) bool {
+		if !slices.ContainsFunc(v.repo.index.Lookup(e.ID), func(l index.Location) bool {
 			return l.Pack.Hash == hash && l.Chunk == e && l.Ordinal == uint32(i)
 		}) {
 			return fmt.Errorf("%w: the index does not list its chunk %v; `vaultfs repair index` makes a new one", ErrDamaged, e.ID)

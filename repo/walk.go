@@ -59,8 +59,8 @@ func (r *Repo) checkItem(ctx context.Context, it Item) error {
 }
 
 // listed tells whether the index lists a chunk of that kind and length.
-func (r *Repo) listed(_ context.Context, k format.Kind, id chunk.ID, plain int64) error {
-	places, err := r.index.Lookup(id)
+func (r *Repo) listed(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
+	places, err := r.lookup(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,16 +19,32 @@ const catalogName = "catalog"
 // maxCatalog bounds the catalog file, in bytes.
 const maxCatalog = 64 << 20
 
-// A catalogEntry says which runs a table file of the cache covers.
+// A catalogEntry says which runs a table file of the cache covers. The trailer
+// shows whether it is that file.
 type catalogEntry struct {
-	_    struct{} `cbor:",toarray"`
-	File string
-	Runs []format.RunName
+	_       struct{} `cbor:",toarray"`
+	File    string
+	Runs    []format.RunName
+	Trailer []byte
 }
 
-// readCatalog opens the tables of a cache. Whatever is wrong with the cache
-// only means that less of it is used.
-func readCatalog(dir string) (tables []*table) {
+// readCatalog opens the tables of a cache, and says which runs were covered by
+// those that cannot be opened. Whatever is wrong with the cache only means that
+// less of it is used.
+func readCatalog(dir string) (tables []*table, lost []format.RunName) {
+	for _, e := range catalogEntries(dir) {
+		t, err := openEntry(dir, e)
+		if err != nil {
+			lost = append(lost, e.Runs...)
+			continue
+		}
+		tables = append(tables, t)
+	}
+	return tables, lost
+}
+
+// catalogEntries is what the catalog says, or nothing if it is damaged.
+func catalogEntries(dir string) (entries []catalogEntry) {
 	st, err := os.Stat(filepath.Join(dir, catalogName))
 	if err != nil || st.Size() < 32 || st.Size() > maxCatalog {
 		return nil
@@ -40,23 +57,25 @@ func readCatalog(dir string) (tables []*table) {
 	if got := blake3.Sum256(body); string(got[:]) != string(sum) {
 		return nil
 	}
-	var entries []catalogEntry
 	if cbor.Unmarshal(body, &entries) != nil {
 		return nil
 	}
-	for _, e := range entries {
-		f, err := os.Open(filepath.Join(dir, filepath.Base(e.File)))
-		if err != nil {
-			continue
-		}
-		t, err := openTable(f, e.Runs)
-		if err != nil {
-			f.Close()
-			continue
-		}
-		tables = append(tables, t)
+	return entries
+}
+
+func openEntry(dir string, e catalogEntry) (*table, error) {
+	f, err := os.Open(filepath.Join(dir, filepath.Base(e.File)))
+	if err != nil {
+		return nil, err
 	}
-	return tables
+	t, err := openTable(f, e.Runs)
+	if err == nil && !bytes.Equal(t.trailer, e.Trailer) {
+		err = errTable
+	}
+	if err != nil {
+		f.Close()
+	}
+	return t, err
 }
 
 // writeCatalog makes the tables those of the cache, and removes other ones. A
@@ -69,7 +88,7 @@ func writeCatalog(dir string, tables []*table) error {
 	defer unlock()
 	entries := make([]catalogEntry, len(tables))
 	for i, t := range tables {
-		entries[i] = catalogEntry{File: filepath.Base(t.file.Name()), Runs: t.runs}
+		entries[i] = catalogEntry{File: filepath.Base(t.file.Name()), Runs: t.runs, Trailer: t.trailer}
 	}
 	b, err := cbor.Marshal(entries)
 	if err != nil {

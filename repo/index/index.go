@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -30,26 +29,29 @@ type Location struct {
 	SealedSecret []byte            // of the session; nil for one without data packs
 }
 
-// spillEntries is the number of entries that are kept in memory before they
+// defaultSpill is the number of entries that are kept in memory before they
 // become a table.
-const spillEntries = 1 << 16
+const defaultSpill = 1 << 16
 
 // An Index looks chunks up. It may be used by several goroutines at once.
 type Index struct {
 	dir       string
 	temporary bool // dir is ours alone and goes with us
+	spillAt   int  // entries in memory that become a table
 
 	mu        sync.RWMutex
 	tables    []*table // large to small
 	recent    *memory
 	condemned map[format.PackHash]bool
 	removed   map[format.PackHash]bool
+	stale     bool // a table was dropped since the last Sync
+	unlisted  bool // not all that is known stands in a head
 }
 
 // Open opens the index copy in dir, which is made if it is missing. Without a
 // dir the copy is a temporary one. What cannot be used there is ignored.
 func Open(dir string) (*Index, error) {
-	x := &Index{dir: dir, recent: newMemory()}
+	x := &Index{dir: dir, recent: newMemory(), spillAt: defaultSpill}
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "vaultfs-index-")
 		if err != nil {
@@ -61,7 +63,9 @@ func Open(dir string) (*Index, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("index cache: %w", err)
 	}
-	x.tables = readCatalog(dir)
+	var lost []format.RunName
+	x.tables, lost = readCatalog(dir)
+	x.forget(lost)
 	return x, nil
 }
 
@@ -84,7 +88,7 @@ func (x *Index) Close() error {
 }
 
 // Sync makes the index that of a head: load is called for each run that the
-// copy does not have yet.
+// copy does not have yet, or has lost.
 func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, error)) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -95,7 +99,17 @@ func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, err
 	for _, p := range h.Removed {
 		x.removed[p] = true
 	}
+	x.unlisted = false
 	x.dropStale(h)
+	err := x.loadMissing(h, load)
+	if x.stale { // a merge found a table that cannot be read
+		err = x.loadMissing(h, load)
+	}
+	return err
+}
+
+func (x *Index) loadMissing(h *format.Head, load func(format.RunName) (*format.Run, error)) error {
+	x.stale = false
 	have := x.covered()
 	var errs []error
 	for _, name := range h.Runs {
@@ -111,21 +125,14 @@ func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, err
 	return errors.Join(errs...)
 }
 
-// dropStale forgets the tables that cover a run which the head does not name.
-func (x *Index) dropStale(h *format.Head) {
-	fresh := func(runs []format.RunName) bool {
-		return !slices.ContainsFunc(runs, func(n format.RunName) bool { return !h.Has(n) })
-	}
-	if !fresh(x.recent.runs) {
-		x.recent = newMemory()
-	}
-	x.tables = slices.DeleteFunc(x.tables, func(t *table) bool {
-		if fresh(t.runs) {
-			return false
-		}
-		t.close()
-		return true
-	})
+// Clear forgets everything. What is added until the next Sync can be looked up
+// but is not Usable: no head lists it, so a collector may remove it.
+func (x *Index) Clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.dropStale(new(format.Head))
+	x.condemned, x.removed = nil, nil
+	x.stale, x.unlisted = false, true
 }
 
 func (x *Index) covered() map[format.RunName]bool {
@@ -150,19 +157,22 @@ func (x *Index) Add(name format.RunName, run *format.Run) error {
 
 func (x *Index) add(name format.RunName, run *format.Run) error {
 	x.recent.add(name, run)
-	if len(x.recent.entries) < spillEntries {
+	if len(x.recent.entries) < x.spillAt {
 		return nil
 	}
 	return x.spill()
 }
 
 // Replace says that a run now stands in the place of others with the same
-// entries.
+// entries. If any of those was lost, Sync fetches the new run.
 func (x *Index) Replace(old []format.RunName, by format.RunName) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	gone := map[format.RunName]bool{}
+	have, gone := x.covered(), map[format.RunName]bool{}
 	for _, n := range old {
+		if !have[n] {
+			return
+		}
 		gone[n] = true
 	}
 	swap := func(runs []format.RunName) []format.RunName {
@@ -193,11 +203,15 @@ func (x *Index) spill() error {
 	for n := len(x.tables); n > 1 && x.tables[n-2].entries < 2*x.tables[n-1].entries; n = len(x.tables) {
 		a, b := x.tables[n-2], x.tables[n-1]
 		t, err := x.write([]source{a.source(), b.source()}, unionRuns(a.runs, b.runs))
+		if errors.Is(err, errTable) {
+			x.dropUnreadable()
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		a.close()
-		b.close()
+		x.drop(a)
+		x.drop(b)
 		x.tables = append(x.tables[:n-2], t)
 		x.sortTables()
 	}
@@ -216,7 +230,7 @@ func (x *Index) sortTables() {
 // temporary directory takes its place: a backup does not fail for its cache.
 func (x *Index) write(sources []source, runs []format.RunName) (*table, error) {
 	t, err := writeTable(x.dir, sources, runs)
-	if err == nil || x.temporary {
+	if err == nil || x.temporary || errors.Is(err, errTable) {
 		return t, wrap(err)
 	}
 	tmp, tmpErr := os.MkdirTemp("", "vaultfs-index-")
@@ -244,22 +258,33 @@ func unionRuns(a, b []format.RunName) []format.RunName {
 	return slices.Compact(all)
 }
 
-// Lookup returns every place where a chunk is stored, condemned packs last.
-func (x *Index) Lookup(id chunk.ID) ([]Location, error) {
+// Lookup returns every place where a chunk is stored, condemned packs last. A
+// table that cannot be read is dropped: see Stale.
+func (x *Index) Lookup(id chunk.ID) []Location {
+	found, ok := x.lookup(id)
+	if !ok {
+		x.mu.Lock()
+		x.dropUnreadable()
+		x.mu.Unlock()
+	}
+	return found
+}
+
+func (x *Index) lookup(id chunk.ID) (found []Location, ok bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	found := x.recent.lookup(id, nil)
+	found, ok = x.recent.lookup(id, nil), true
 	for _, t := range x.tables {
 		var err error
 		if found, err = t.lookup(id, found); err != nil {
-			return nil, fmt.Errorf("index cache %s: %w; delete it and try again", filepath.Dir(t.file.Name()), err)
+			ok = false
 		}
 	}
 	found = slices.DeleteFunc(found, func(l Location) bool { return x.removed[l.Pack.Hash] })
 	slices.SortStableFunc(found, func(a, b Location) int {
 		return cmp.Compare(rank(x.condemned[a.Pack.Hash]), rank(x.condemned[b.Pack.Hash]))
 	})
-	return found, nil
+	return found, ok
 }
 
 func rank(condemned bool) int {
@@ -271,14 +296,14 @@ func rank(condemned bool) int {
 
 // Usable tells whether a new snapshot may name the chunk as it is: it is in a
 // pack that nobody has condemned.
-func (x *Index) Usable(id chunk.ID) (bool, error) {
-	found, err := x.Lookup(id)
-	if err != nil || len(found) == 0 {
-		return false, err
+func (x *Index) Usable(id chunk.ID) bool {
+	found := x.Lookup(id)
+	if len(found) == 0 {
+		return false
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return !x.condemned[found[0].Pack.Hash], nil
+	return !x.unlisted && !x.condemned[found[0].Pack.Hash]
 }
 
 // Len is the number of entries, duplicates included.

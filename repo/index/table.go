@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sort"
+	"sync/atomic"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
@@ -20,11 +21,13 @@ var errTable = errors.New("table is damaged")
 type table struct {
 	file     *os.File
 	runs     []format.RunName
+	trailer  []byte
 	entries  int64
 	fences   []uint64
 	sessions []format.RunSession
-	packs    int64 // number of packs
-	packsAt  int64 // offset of the pack section
+	packs    int64       // number of packs
+	packsAt  int64       // offset of the pack section
+	bad      atomic.Bool // it could not be read
 }
 
 // openTable reads the sections behind the entries and checks them.
@@ -45,7 +48,7 @@ func openTable(f *os.File, runs []format.RunName) (*table, error) {
 	for i := range n {
 		n[i] = int64(binary.BigEndian.Uint64(tail[8+8*i:]))
 	}
-	t := &table{file: f, runs: runs, entries: n[0]}
+	t := &table{file: f, runs: runs, trailer: tail, entries: n[0]}
 	blocks := n[1] / 8
 	if blocks != (n[0]+blockEntries-1)/blockEntries || blocks*blockSize+n[1]+n[2]+n[3]+trailerSize != st.Size() {
 		return nil, errTable
@@ -83,7 +86,16 @@ func (t *table) close() {
 	t.file.Close()
 }
 
-// lookup appends the places of a chunk that the table lists.
+// fail notes that the table cannot be read.
+func (t *table) fail(err error) error {
+	t.bad.Store(true)
+	if errors.Is(err, errTable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errTable, err)
+}
+
+// lookup appends the places of a chunk that the table lists. Errors are errTable.
 func (t *table) lookup(id chunk.ID, found []Location) ([]Location, error) {
 	prefix := binary.BigEndian.Uint64(id[:])
 	// The last block whose first ID may be at or before id, and those before
@@ -123,41 +135,33 @@ func (t *table) scan(block int, id chunk.ID, found []Location) ([]Location, erro
 // block reads a block and returns its number of entries.
 func (t *table) block(i int, b []byte) (int, error) {
 	if _, err := t.file.ReadAt(b, int64(i)*blockSize); err != nil {
-		return 0, err
+		return 0, t.fail(err)
 	}
 	if crc32.Checksum(b[:blockSize-4], castagnoli) != binary.BigEndian.Uint32(b[blockSize-4:]) {
-		return 0, fmt.Errorf("%w at block %d", errTable, i)
+		return 0, t.fail(errTable)
 	}
 	return int(min(blockEntries, t.entries-int64(i)*blockEntries)), nil
 }
 
 func (t *table) locate(e format.RunEntry) (l Location, err error) {
 	if int64(e.Pack) >= t.packs {
-		return l, errTable
+		return l, t.fail(errTable)
 	}
 	var b [format.RunPackSize]byte
 	if _, err := t.file.ReadAt(b[:], t.packsAt+int64(e.Pack)*format.RunPackSize); err != nil {
-		return l, err
+		return l, t.fail(err)
 	}
 	p := format.DecodeRunPack(b[:])
 	if int64(p.Session) >= int64(len(t.sessions)) {
-		return l, errTable
+		return l, t.fail(errTable)
 	}
 	s := t.sessions[p.Session]
 	return Location{e.PackEntry, e.Ordinal, p, s.ID, s.SealedSecret}, nil
 }
 
-// source gives all entries, for a merge.
+// source gives all entries, for a merge. Errors are errTable.
 func (t *table) source() source {
-	packs := make([]format.RunPack, t.packs)
-	b := make([]byte, t.packs*format.RunPackSize)
-	_, err := t.file.ReadAt(b, t.packsAt)
-	for i := range packs {
-		packs[i] = format.DecodeRunPack(b[i*format.RunPackSize:])
-		if int64(packs[i].Session) >= int64(len(t.sessions)) {
-			err, packs[i].Session = errTable, 0
-		}
-	}
+	packs, err := t.allPacks()
 	var block [blockSize]byte
 	next, in, have := 0, 0, 0
 	return source{t.sessions, packs, func() (e format.RunEntry, ok bool, _ error) {
@@ -176,8 +180,23 @@ func (t *table) source() source {
 		e = format.DecodeRunEntry(block[in*format.RunEntrySize:])
 		in++
 		if int64(e.Pack) >= t.packs {
-			return e, false, errTable
+			return e, false, t.fail(errTable)
 		}
 		return e, true, nil
 	}, func() { next, in, have = 0, 0, 0 }}
+}
+
+func (t *table) allPacks() ([]format.RunPack, error) {
+	b := make([]byte, t.packs*format.RunPackSize)
+	if _, err := t.file.ReadAt(b, t.packsAt); err != nil && len(b) > 0 {
+		return nil, t.fail(err)
+	}
+	packs := make([]format.RunPack, t.packs)
+	for i := range packs {
+		packs[i] = format.DecodeRunPack(b[i*format.RunPackSize:])
+		if int64(packs[i].Session) >= int64(len(t.sessions)) {
+			return nil, t.fail(errTable)
+		}
+	}
+	return packs, nil
 }

@@ -3,6 +3,7 @@ package index
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
@@ -58,7 +59,10 @@ func writeTable(dir string, sources []source, runs []format.RunName) (t *table, 
 	if err := w.finish(set); err != nil {
 		return nil, err
 	}
-	return openTable(f, runs)
+	if t, err = openTable(f, runs); err != nil {
+		return nil, fmt.Errorf("reading back a table: %v", err) // errTable is of sources alone
+	}
+	return t, nil
 }
 
 // merge gives the entries of all sources in order, with the places of their
