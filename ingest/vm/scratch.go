@@ -52,8 +52,7 @@ func makeScratch(parent, uuid string, l label) (*scratch, error) {
 	if socket := filepath.Join(dir, socketName); len(socket) > maxSocketPath {
 		return nil, fmt.Errorf("scratch directory %s: its path is too long for a socket (%d bytes, at most %d)", parent, len(socket), maxSocketPath)
 	}
-	// QEMU must be able to pass through.
-	if err := os.MkdirAll(parent, 0o711); err != nil {
+	if err := makePassable(parent); err != nil {
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -69,6 +68,24 @@ func makeScratch(parent, uuid string, l label) (*scratch, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// makePassable makes a directory and those above it that are missing, so that QEMU's user can pass through them. The
+// umask has no say: it may keep everybody out.
+func makePassable(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makePassable(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil // somebody was faster
+		}
+		return err
+	}
+	return os.Chmod(dir, 0o711)
 }
 
 // lockScratch locks a directory that exists; errLocked if it is held by somebody.

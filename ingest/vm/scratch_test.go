@@ -1,0 +1,26 @@
+package vm
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// The command line runs under umask 077, and QEMU is another user.
+func TestScratchIsPassableWhateverTheUmask(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	top := filepath.Join(t.TempDir(), "lib")
+	if err := makePassable(filepath.Join(top, "scratch")); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{top, filepath.Join(top, "scratch")} {
+		st, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm() != 0o711 {
+			t.Errorf("%s has mode %v", filepath.Base(dir), st.Mode())
+		}
+	}
+}
