@@ -288,6 +288,9 @@ func (d *Disk) Prefetch(off, n int64) {
 // NextData returns the first byte at or after off that is not in a hole, in
 // steps of 4 KiB, or io.EOF if only holes follow.
 func (d *Disk) NextData(off int64) (int64, error) {
+	if off >= d.root.Size { // the last extent may reach beyond the end
+		return 0, io.EOF
+	}
 	for i := int(off / d.root.SegmentSize); i < d.Segments(); i++ {
 		if t, err := d.page(i); err != nil {
 			return 0, err

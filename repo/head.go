@@ -12,8 +12,7 @@ import (
 	"vaultfs/repo/store"
 )
 
-// errNoHead says that the repository has no head: a new one, or one that lost
-// its index.
+// errNoHead says that the repository lost its index: init makes the first head.
 var errNoHead = errors.New("no head")
 
 func headObject(seq uint64) string { return fmt.Sprintf("head/%020d", seq) }
@@ -71,9 +70,6 @@ func (r *Repo) currentHead(ctx context.Context) (*format.Head, error) {
 func (r *Repo) publish(ctx context.Context, held func(context.Context) error, edit func(*format.Head) (changed bool)) (*format.Head, error) {
 	for {
 		h, err := r.currentHead(ctx)
-		if errors.Is(err, errNoHead) && r.isNew() {
-			h, err = new(format.Head), nil
-		}
 		if err != nil {
 			return nil, damage("index", err)
 		}
@@ -91,14 +87,6 @@ func (r *Repo) publish(ctx context.Context, held func(context.Context) error, ed
 		}
 		// Whether it was made or not, the newest head decides.
 	}
-}
-
-// isNew tells whether the repository had no head when the index was loaded.
-// Later a missing head is damage: a first one would hide all runs before it.
-func (r *Repo) isNew() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.head != nil && r.head.Seq == 0
 }
 
 // dropOldHeads deletes the heads that are out of force but the last one, which
@@ -195,9 +183,6 @@ func isDamage(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(e
 func (r *Repo) syncHead(ctx context.Context) error {
 	for last := uint64(0); ; {
 		h, err := r.currentHead(ctx)
-		if errors.Is(err, errNoHead) && r.empty(ctx) {
-			h, err = new(format.Head), nil
-		}
 		if err != nil {
 			return err
 		}
@@ -214,12 +199,6 @@ func (r *Repo) syncHead(ctx context.Context) error {
 		}
 		last = h.Seq
 	}
-}
-
-// empty tells whether the repository never held a pack.
-func (r *Repo) empty(ctx context.Context) bool {
-	found := errors.New("found")
-	return r.store.List(ctx, "packs", func(store.Info) error { return found }) == nil
 }
 
 func (r *Repo) loadRun(ctx context.Context, n format.RunName) (*format.Run, error) {

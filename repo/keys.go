@@ -31,6 +31,11 @@ func Init(ctx context.Context, st *store.Dir, o InitOptions) error {
 	if o.NoEncryption == (len(o.Password) > 0) {
 		return errors.New("init: either a password or no encryption")
 	}
+	alone, err := initLease(ctx, st)
+	if err != nil {
+		return err
+	}
+	defer alone.Release(context.WithoutCancel(ctx))
 	if err := mustBeEmpty(ctx, st); err != nil {
 		return err
 	}
@@ -51,8 +56,37 @@ func Init(ctx context.Context, st *store.Dir, o InitOptions) error {
 	if err := st.Put(ctx, "keys/"+id, slot); err != nil {
 		return err
 	}
+	// From the first on there is always a head: none means that it was lost.
+	head := &format.Head{Seq: 1}
+	key := func(salt format.Salt) *seal.Box { return seal.NewBox(secrets.HeadKey(salt)) }
+	if err := st.Put(ctx, headObject(1), head.Encode(newSalt(), key, headObject(1))); err != nil {
+		return err
+	}
 	// The config comes last: with it the repository exists.
 	return st.Put(ctx, configObject, raw)
+}
+
+// initLease keeps others from making a repository in the same place. One that
+// was left by a process that died is broken.
+func initLease(ctx context.Context, st *store.Dir) (*store.Lease, error) {
+	const name = "init"
+	leases, err := st.Leases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range leases {
+		if l.Name != name || l.Alive {
+			continue
+		}
+		if err := st.BreakLease(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+	}
+	l, err := st.OpenLease(ctx, name, nil)
+	if errors.Is(err, store.ErrExists) {
+		return nil, fmt.Errorf("%w: somebody is just making it", ErrExists)
+	}
+	return l, err
 }
 
 func newSlot(secrets *seal.Secrets, o InitOptions) (slot []byte, id string, err error) {
@@ -65,13 +99,35 @@ func newSlot(secrets *seal.Secrets, o InitOptions) (slot []byte, id string, err 
 	return seal.NewSlot(secrets, o.Password, o.Label, time.Now(), o.Cost)
 }
 
+// mustBeEmpty lets pass, and removes, what an interrupted init leaves: one key
+// slot and the first head. A repository that was ever used holds more.
 func mustBeEmpty(ctx context.Context, st *store.Dir) error {
 	if _, err := st.Size(ctx, configObject); err == nil {
 		return ErrExists
 	}
-	return st.List(ctx, "", func(i store.Info) error {
-		return fmt.Errorf("the directory is not empty: it holds %s", i.Name)
+	var left []string
+	slots := 0
+	err := st.List(ctx, "", func(i store.Info) error {
+		if strings.HasPrefix(i.Name, "keys/") {
+			slots++
+		} else if i.Name != headObject(1) {
+			return fmt.Errorf("the directory is not empty: it holds %s", i.Name)
+		}
+		left = append(left, i.Name)
+		return nil
 	})
+	if err == nil && slots > 1 {
+		err = fmt.Errorf("the directory is not empty: it holds %d keys", slots)
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if err := st.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unlock tries every slot and returns the secrets of the first that opens.
@@ -102,10 +158,12 @@ func unlock(ctx context.Context, st *store.Dir, config *format.Config, raw, pass
 			continue
 		}
 		if secrets.Config != seal.ConfigHash(raw) || secrets.RepoID != config.Repo || config.Encrypted == (plain > 0) {
-			return nil, "", &DamageError{"config", errors.New("it is not the one that the key slot was made for")}
+			bad = append(bad, &DamageError{"config", fmt.Errorf("it is not the one that key slot %s was made for", s.ID())})
+			continue
 		}
 		if !chunk.ValidPolynomial(secrets.Polynomial) {
-			return nil, "", &DamageError{"key slot " + s.ID(), errors.New("its polynomial is not irreducible")}
+			bad = append(bad, &DamageError{"key slot " + s.ID(), errors.New("its polynomial is not irreducible")})
+			continue
 		}
 		return secrets, s.ID(), nil
 	}

@@ -57,6 +57,16 @@ func (p *packer) flush(ctx context.Context) error {
 	return p.flushLocked(ctx)
 }
 
+// absorb takes over what another packer of the same kind holds, if one pack
+// has room for both.
+func (p *packer) absorb(o *packer) {
+	if p.open == nil || o.open == nil || p.open.Size()+o.open.Size() > packTarget {
+		return
+	}
+	p.open.Absorb(o.open)
+	o.open = nil
+}
+
 func (p *packer) flushLocked(ctx context.Context) error {
 	var sealed []byte
 	if p.kind == format.DataPack {
@@ -90,7 +100,7 @@ func (p *packer) buffer() []byte {
 	default:
 	}
 	if p.full {
-		return make([]byte, 0, packBuffer)
+		return make([]byte, 0, packTarget+packRoom)
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 
 // How often a session publishes what it has stored: an interrupted first
 // backup of a large disk goes on from there.
-const (
+// Tests lower these numbers.
+var (
 	runBytes    = 256 << 20
 	runInterval = 10 * time.Second
 

@@ -66,11 +66,12 @@ type Session struct {
 	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesVerified, packsVerified atomic.Int64
 }
 
-// packTarget is the size at which a pack is closed, in bytes; packBuffer adds
-// room for the last chunk and the footer.
+// packTarget is the size at which a pack is closed, in bytes; packRoom is for
+// the last chunk and the footer. Tests lower the target.
+var packTarget = 16 << 20
+
 const (
-	packTarget  = 16 << 20
-	packBuffer  = packTarget + chunk.MaxSize + 1<<20
+	packRoom    = chunk.MaxSize + 1<<20
 	packWriters = 2
 )
 
@@ -120,11 +121,11 @@ func (s *Session) open(ctx context.Context) (err error) {
 		return err
 	}
 	l := format.Lease{Kind: format.WriteLease, Purpose: "ingest " + s.options.Source}
-	if h, err := s.repo.currentHead(ctx); err == nil {
-		l.Epoch = h.Epoch
-	} else if !errors.Is(err, errNoHead) {
+	h, err := s.repo.currentHead(ctx)
+	if err != nil {
 		return err
 	}
+	l.Epoch = h.Epoch
 	if s.previous != nil {
 		id, err := format.ParseSnapshotID(s.previous.ID)
 		if err != nil {

@@ -209,11 +209,7 @@ func split(err error) []error {
 func (v *verifier) checkIndex(ctx context.Context) error {
 	h, err := v.repo.currentHead(ctx)
 	if errors.Is(err, errNoHead) {
-		if v.repo.empty(ctx) {
-			h = new(format.Head)
-		} else {
-			err = &DamageError{"index", errors.New("there is no head; `vaultfs repair index` makes a new one")}
-		}
+		err = &DamageError{"index", errors.New("there is no head; `vaultfs repair index` makes a new one")}
 	}
 	if h == nil {
 		if err := v.found(err); err != nil {

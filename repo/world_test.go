@@ -1,0 +1,250 @@
+package repo_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"vaultfs/ingest"
+	"vaultfs/repo"
+	"vaultfs/repo/store"
+)
+
+// A scattered image is a large disk with little data. Data that is longer than
+// the disk is cut off.
+type scattered struct {
+	size int64
+	data map[int64][]byte // by offset
+}
+
+func (s scattered) Size() int64 { return s.size }
+
+func (s scattered) Data(_ context.Context, off, n int64) (runs []ingest.Run, err error) {
+	for _, at := range slices.Sorted(maps.Keys(s.data)) {
+		begin, end := max(at, off), min(at+int64(len(s.data[at])), off+n)
+		if begin < end {
+			runs = append(runs, ingest.Run{Off: begin, Len: end - begin})
+		}
+	}
+	return runs, nil
+}
+
+func (s scattered) ReadAt(_ context.Context, p []byte, off int64) error {
+	clear(p)
+	for at, b := range s.data {
+		begin, end := max(at, off), min(at+int64(len(b)), off+int64(len(p)))
+		if begin < end {
+			copy(p[begin-off:end-off], b[begin-at:])
+		}
+	}
+	return nil
+}
+
+// same compares a stored disk with the image: the data, a little around it,
+// and that there is nothing else.
+func (s scattered) same(d *repo.Disk) error {
+	if d.Size() != s.size {
+		return fmt.Errorf("%d bytes, want %d", d.Size(), s.size)
+	}
+	for at, b := range s.data {
+		begin, end := max(0, at-5000), min(s.size, at+int64(len(b))+5000)
+		got, want := make([]byte, end-begin), make([]byte, end-begin)
+		if _, err := d.ReadAt(got, begin); err != nil {
+			return err
+		}
+		if s.ReadAt(nil, want, begin); !bytes.Equal(got, want) {
+			return fmt.Errorf("other bytes from %d to %d", begin, end)
+		}
+	}
+	for off := int64(0); ; {
+		begin, err := d.NextData(off)
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if off, err = d.NextHole(begin); err != nil {
+			return err
+		}
+		runs, _ := s.Data(nil, begin, off-begin)
+		if len(runs) == 0 {
+			return fmt.Errorf("data from %d to %d, where there are none", begin, off)
+		}
+	}
+}
+
+// A backup is what one snapshot is made of: a disk of three segments, a stream
+// and a small file.
+type backup struct {
+	source string
+	disk   scattered
+	stream []byte
+	nvram  []byte
+}
+
+const segment = repo.SegmentSize
+
+// newBackup draws a backup; two of one seed are equal.
+func newBackup(source string, seed uint64) backup {
+	return backup{source, scattered{2*segment + 1<<20 + 1536, map[int64][]byte{
+		1 << 20:           random(seed, 200<<10),
+		segment + 12345:   random(seed+1, 150<<10),
+		2*segment + 1<<20: random(seed+2, 1536),
+	}}, random(seed+3, 300<<10), random(seed+4, 700)}
+}
+
+// random is n bytes of noise without zero grains.
+func random(seed uint64, n int) []byte { return noise(seed, n+1<<17)[1<<17:][:n] }
+
+// changed is the backup a little later.
+func (b backup) changed(seed uint64) backup {
+	data := maps.Clone(b.disk.data)
+	data[30<<20] = random(seed, 100<<10)
+	data[segment+40<<20] = random(seed+1, 250<<10)
+	b.disk.data = data
+	return b
+}
+
+// ingest commits the backup as a snapshot.
+func (b backup) ingest(ctx context.Context, r *repo.Repo) (*repo.Snapshot, error) {
+	s, err := r.NewSession(ctx, repo.SessionOptions{Source: b.source, Kind: "vm", Machine: "m-" + b.source, Verify: true})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Abort(ctx)
+	root, err := ingest.CopyDisk(ctx, s, b.disk, new(ingest.Progress))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: b.disk.size, Root: root}); err != nil {
+		return nil, err
+	}
+	for name, content := range map[string][]byte{"stream": b.stream, "nvram.fd": b.nvram} {
+		if _, err := s.AddFile(ctx, name, bytes.NewReader(content)); err != nil {
+			return nil, err
+		}
+	}
+	return s.Commit(ctx, repo.Info{Program: "test"})
+}
+
+// items reads every item of a snapshot and says which came back, wrong bytes
+// being fatal: an item is read rightly or gives an error.
+func (b backup) items(t testing.TB, r *repo.Repo, s *repo.Snapshot) map[string]error {
+	t.Helper()
+	got := map[string]error{}
+	for _, it := range s.Items {
+		if it.Kind == repo.ItemDisk {
+			d, err := r.OpenDisk(t.Context(), it)
+			if err == nil {
+				err = b.disk.same(d)
+			}
+			got[it.Name] = err
+			continue
+		}
+		f, err := r.OpenFile(t.Context(), it)
+		if err == nil {
+			var content []byte
+			if content, err = io.ReadAll(io.NewSectionReader(f, 0, f.Size())); err == nil && !bytes.Equal(content, map[string][]byte{"stream": b.stream, "nvram.fd": b.nvram}[it.Name]) {
+				t.Fatalf("%s comes back different", it.Name)
+			}
+		}
+		got[it.Name] = err
+	}
+	for name, err := range got {
+		if err != nil && (strings.Contains(err.Error(), "other bytes") || strings.Contains(err.Error(), "where there are none")) {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	return got
+}
+
+// mustRead demands that all of a snapshot comes back.
+func (b backup) mustRead(t testing.TB, r *repo.Repo, s *repo.Snapshot) {
+	t.Helper()
+	for name, err := range b.items(t, r, s) {
+		if err != nil {
+			t.Errorf("%s of %s: %v", name, s.Source, err)
+		}
+	}
+}
+
+func mustIngest(t testing.TB, r *repo.Repo, b backup) *repo.Snapshot {
+	t.Helper()
+	s, err := b.ingest(t.Context(), r)
+	if err != nil {
+		t.Fatalf("ingest of %s: %v", b.source, err)
+	}
+	return s
+}
+
+// reopen opens a repository in a store without the check after the test.
+func reopen(t testing.TB, st *store.Dir) *repo.Repo {
+	t.Helper()
+	r, err := tryOpen(st, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func tryOpen(st *store.Dir, warn func(string)) (*repo.Repo, error) {
+	return repo.Open(context.Background(), st, repo.OpenOptions{Password: []byte("secret"), Warn: warn})
+}
+
+func initRepo(t testing.TB, st *store.Dir) {
+	t.Helper()
+	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: []byte("secret"), Label: "test", Cost: cheap}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func memStore(t testing.TB, m *store.Mem) *store.Dir {
+	t.Helper()
+	st, err := m.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func mustSnapshots(t testing.TB, r *repo.Repo) []*repo.Snapshot {
+	t.Helper()
+	all, err := r.Snapshots(t.Context())
+	if err != nil {
+		t.Fatalf("snapshots: %v", err)
+	}
+	return all
+}
+
+// objects lists the names in a store.
+func objects(t testing.TB, st *store.Dir) (names []string) {
+	t.Helper()
+	if err := st.List(t.Context(), "", func(i store.Info) error { names = append(names, i.Name); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var objectNames = regexp.MustCompile(`^(config|keys/[0-9a-f]{16}|head/[0-9]{20}|snapshots/[0-9a-f]{32}|runs/[0-9a-f]{32}/[0-9a-f]{32}|packs/[0-9a-f]{32}/[0-9a-f]{64})$`)
+
+// checkExplained demands that every object has a name that says what it is, and
+// that no lease is left.
+func checkExplained(t testing.TB, st *store.Dir) {
+	t.Helper()
+	for _, name := range objects(t, st) {
+		if !objectNames.MatchString(name) {
+			t.Errorf("there is an object %s", name)
+		}
+	}
+	leases, err := st.Leases(t.Context())
+	if err != nil || len(leases) > 0 {
+		t.Errorf("%d leases are left (%v)", len(leases), err)
+	}
+}
