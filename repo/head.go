@@ -128,8 +128,8 @@ func editRuns(add, remove []format.RunName) func(*format.Head) bool {
 // cannot be read, the index is made from the footers of the packs instead,
 // which takes longer and loses nothing.
 func (r *Repo) refresh(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
 	if r.frozen || (r.rebuilt && !r.index.Stale() && !r.repaired(ctx)) {
 		return nil
 	}
@@ -144,8 +144,8 @@ func (r *Repo) refresh(ctx context.Context) error {
 // fallBack makes the index from the footers of the packs because of what was
 // not found in it, unless that was done already.
 func (r *Repo) fallBack(ctx context.Context, why error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
 	if r.frozen || r.rebuilt {
 		return nil
 	}

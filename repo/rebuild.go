@@ -123,9 +123,9 @@ func (r *Repo) readFooter(ctx context.Context, i store.Info) (p *format.Pack, ha
 // rewriteLostIndex repairs the repository's index before a session writes, if
 // it cannot be used.
 func (r *Repo) rewriteLostIndex(ctx context.Context) error {
-	r.mu.Lock()
+	r.syncing.Lock()
 	lost := r.rebuilt
-	r.mu.Unlock()
+	r.syncing.Unlock()
 	if !lost {
 		return nil
 	}
@@ -169,9 +169,9 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 	if err := r.dropReplaced(ctx, h, seqs); err != nil {
 		return err
 	}
-	r.mu.Lock()
+	r.syncing.Lock()
 	r.rebuilt, r.head = false, nil
-	r.mu.Unlock()
+	r.syncing.Unlock()
 	return r.refresh(ctx)
 }
 

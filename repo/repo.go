@@ -40,11 +40,13 @@ type Repo struct {
 	maps   *cache[chunk.ID, any]
 	boxes  *cache[format.PackHash, *seal.Box]
 
+	syncing sync.Mutex   // held while the index is brought in step; before mu
+	head    *format.Head // that the index is in step with; nil before the first use
+	rebuilt bool         // the index was made from pack footers: head or runs are of no use
+	lostSeq uint64       // of the head when that was done
+	frozen  bool         // the index stays as it is
+
 	mu        sync.Mutex
-	head      *format.Head // that the index is in step with; nil before the first use
-	rebuilt   bool         // the index was made from pack footers: head or runs are of no use
-	lostSeq   uint64       // of the head when that was done
-	frozen    bool         // the index stays as it is
 	secret    map[format.SnapshotID]seal.Key
 	manifests map[format.SnapshotID]*format.Manifest
 }
@@ -67,7 +69,9 @@ func Open(ctx context.Context, st *store.Dir, o OpenOptions) (*Repo, error) {
 		return nil, damage("config", err)
 	}
 	config, err := format.DecodeConfig(raw)
-	if err != nil {
+	if errors.Is(err, format.ErrNewer) {
+		return nil, fmt.Errorf("config: %w", err)
+	} else if err != nil {
 		return nil, damage("config", err)
 	}
 	if err := format.CheckFeatures("reading", config.Read); err != nil {

@@ -58,7 +58,7 @@ func (s scattered) same(d *repo.Disk) error {
 		if _, err := d.ReadAt(got, begin); err != nil {
 			return err
 		}
-		if s.ReadAt(nil, want, begin); !bytes.Equal(got, want) {
+		if s.ReadAt(context.Background(), want, begin); !bytes.Equal(got, want) {
 			return fmt.Errorf("other bytes from %d to %d", begin, end)
 		}
 	}
@@ -72,7 +72,7 @@ func (s scattered) same(d *repo.Disk) error {
 		if off, err = d.NextHole(begin); err != nil {
 			return err
 		}
-		runs, _ := s.Data(nil, begin, off-begin)
+		runs, _ := s.Data(context.Background(), begin, off-begin)
 		if len(runs) == 0 {
 			return fmt.Errorf("data from %d to %d, where there are none", begin, off)
 		}
