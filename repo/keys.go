@@ -227,7 +227,10 @@ func (r *Repo) Keys(ctx context.Context) ([]KeyInfo, error) {
 	var keys []KeyInfo
 	for _, s := range slots {
 		label, created, err := s.Label(r.secrets)
-		if err != nil {
+		if errors.Is(err, seal.ErrAuth) {
+			bad = append(bad, &DamageError{"key slot " + s.ID(), errors.New("it is another repository's, or was altered")})
+			continue
+		} else if err != nil {
 			bad = append(bad, damage("key slot "+s.ID(), err))
 			continue
 		}

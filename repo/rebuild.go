@@ -13,18 +13,87 @@ import (
 
 // indexFromPacks makes the local index from the footers of all packs.
 func (r *Repo) indexFromPacks(ctx context.Context) error {
+	old, err := r.indexObjects(ctx)
+	if err != nil {
+		return err
+	}
 	r.index.Clear()
-	return r.eachFooterRun(ctx, r.leftOut, func(run *format.Run) error { return r.index.Add(pseudoRun(), run) })
+	return r.eachPackRun(ctx, old, func(run *format.Run) error { return r.index.Add(pseudoRun(), run) })
+}
+
+// eachPackRun gives runs that together list all packs: what their footers say,
+// or where a footer is damaged, what one of the old runs says.
+func (r *Repo) eachPackRun(ctx context.Context, old []string, emit func(*format.Run) error) error {
+	listed := map[format.PackHash]bool{}
+	note := func(run *format.Run) error {
+		for _, p := range run.Packs {
+			listed[p.Hash] = true
+		}
+		return emit(run)
+	}
+	var bad []error
+	err := r.eachFooterRun(ctx, func(err error) error { bad = append(bad, err); return nil }, note)
+	if err != nil || len(bad) == 0 {
+		return err
+	}
+	for _, name := range old {
+		n, err := parseRunName(name)
+		if err != nil {
+			continue // a head
+		}
+		run, err := r.loadRun(ctx, n)
+		if isDamage(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if run = run.Only(func(p format.RunPack) bool { return !listed[p.Hash] && r.isThere(ctx, run, p) }); len(run.Packs) == 0 {
+			continue
+		}
+		if err := note(run); err != nil {
+			return err
+		}
+	}
+	for _, err := range bad {
+		r.warn(fmt.Sprintf("%v; the index says of it what an old run says, or nothing", err))
+	}
+	return nil
+}
+
+// isThere tells whether a pack that a run lists is in the store.
+func (r *Repo) isThere(ctx context.Context, run *format.Run, p format.RunPack) bool {
+	_, err := r.store.Size(ctx, packObject(run.Sessions[p.Session].ID, p.Hash))
+	return err == nil
+}
+
+// indexObjects lists heads and runs.
+func (r *Repo) indexObjects(ctx context.Context) (names []string, err error) {
+	for _, dir := range []string{"head", "runs"} {
+		if err := r.store.List(ctx, dir, func(i store.Info) error { names = append(names, i.Name); return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// parseRunName reads what RunName.Object writes.
+func parseRunName(object string) (n format.RunName, err error) {
+	parts := strings.Split(object, "/")
+	if len(parts) != 3 || parts[0] != "runs" {
+		return n, fmt.Errorf("%s is not the name of a run", object)
+	}
+	run, err := format.ParseSnapshotID(parts[2])
+	if err != nil {
+		return n, err
+	}
+	n.Session, err = format.ParseSnapshotID(parts[1])
+	n.Run = format.RunID(run)
+	return n, err
 }
 
 // pseudoRun names a run that only the local index holds.
 func pseudoRun() format.RunName { return format.RunName{Run: format.RunID(newSnapshotID())} }
-
-// leftOut warns of a pack whose footer cannot be read.
-func (r *Repo) leftOut(err error) error {
-	r.warn(fmt.Sprintf("%v; the pack is left out of the index", err))
-	return nil
-}
 
 // eachFooterRun gives runs that together list what the footers of all packs
 // say. Packs whose footer cannot be read are told to bad.
@@ -146,6 +215,12 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 		return err
 	}
 	defer lease.Release(context.WithoutCancel(ctx))
+	// First what is to be replaced, then the leases: a run that is stored after
+	// this list belongs to a session that may go on beside us.
+	old, err := r.indexObjects(ctx)
+	if err != nil {
+		return err
+	}
 	if err := r.onlyLease(ctx, id.String()); err != nil {
 		return err
 	}
@@ -154,7 +229,7 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 		return err
 	}
 	h := r.nextHead(ctx, seqs)
-	err = r.eachFooterRun(ctx, r.leftOut, func(run *format.Run) error {
+	err = r.eachPackRun(ctx, old, func(run *format.Run) error {
 		name, err := r.putRun(ctx, id, run)
 		editRuns([]format.RunName{name}, nil)(h)
 		return err
@@ -166,7 +241,7 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 	if err := r.store.Put(ctx, name, h.Encode(newSalt(), r.headKey, name)); err != nil {
 		return fmt.Errorf("publishing the index: %w", err)
 	}
-	if err := r.dropReplaced(ctx, h, seqs); err != nil {
+	if err := r.deleteAll(ctx, old); err != nil {
 		return err
 	}
 	r.syncing.Lock()
@@ -202,26 +277,9 @@ func (r *Repo) nextHead(ctx context.Context, seqs []uint64) *format.Head {
 	return h
 }
 
-// dropReplaced deletes the heads and runs that a new head took the place of.
-func (r *Repo) dropReplaced(ctx context.Context, h *format.Head, seqs []uint64) error {
-	var old []string
-	for _, seq := range seqs {
-		old = append(old, headObject(seq))
-	}
-	keep := map[string]bool{}
-	for _, n := range h.Runs {
-		keep[n.Object()] = true
-	}
-	err := r.store.List(ctx, "runs", func(i store.Info) error {
-		if !keep[i.Name] {
-			old = append(old, i.Name)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, name := range old {
+// deleteAll deletes objects that may be gone already.
+func (r *Repo) deleteAll(ctx context.Context, names []string) error {
+	for _, name := range names {
 		if err := r.store.Delete(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}

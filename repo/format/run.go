@@ -69,6 +69,25 @@ func (e RunEntry) Compare(o RunEntry) int {
 	return int(int64(e.Ordinal) - int64(o.Ordinal))
 }
 
+// Only returns the run without the packs that keep does not want.
+func (r *Run) Only(keep func(RunPack) bool) *Run {
+	only := &Run{Sessions: r.Sessions}
+	place := make(map[uint32]uint32, len(r.Packs))
+	for i, p := range r.Packs {
+		if keep(p) {
+			place[uint32(i)] = uint32(len(only.Packs))
+			only.Packs = append(only.Packs, p)
+		}
+	}
+	for _, e := range r.Entries {
+		if at, ok := place[e.Pack]; ok {
+			e.Pack = at
+			only.Entries = append(only.Entries, e)
+		}
+	}
+	return only
+}
+
 // Encode makes the run object of that name.
 func (r *Run) Encode(salt Salt, key KeyFunc, name string) []byte {
 	b := make([]byte, 0, 64+len(r.Sessions)*(20+seal.SealedSecretSize)+len(r.Packs)*runPackSize+len(r.Entries)*runEntrySize)
