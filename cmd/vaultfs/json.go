@@ -1,0 +1,200 @@
+package main
+
+import (
+	"time"
+
+	"vaultfs/repo"
+	"vaultfs/restore"
+)
+
+// The JSON that --json prints. A field is never renamed or dropped.
+
+type snapshotJSON struct {
+	ID       string      `json:"id"`
+	Source   string      `json:"source"`
+	Kind     string      `json:"kind"`
+	Time     time.Time   `json:"time"`
+	Seq      uint64      `json:"seq"`
+	Previous string      `json:"previous"`
+	Host     string      `json:"host"`
+	Machine  string      `json:"machine"`
+	Program  string      `json:"program"`
+	Mode     string      `json:"mode"`
+	Quiesced string      `json:"quiesced"`
+	Verified string      `json:"verified"`
+	Notes    []string    `json:"notes"`
+	Items    []itemJSON  `json:"items"`
+	Summary  summaryJSON `json:"summary"`
+}
+
+type itemJSON struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Size   int64  `json:"size"`
+	Format string `json:"format"` // of the source, "qcow2"
+	Path   string `json:"path"`   // of the source
+	Note   string `json:"note"`
+}
+
+type summaryJSON struct {
+	BytesTotal  int64   `json:"bytes_total"`
+	BytesRead   int64   `json:"bytes_read"`
+	BytesNew    int64   `json:"bytes_new"`
+	BytesStored int64   `json:"bytes_stored"`
+	ChunksTotal int64   `json:"chunks_total"`
+	ChunksNew   int64   `json:"chunks_new"`
+	Seconds     float64 `json:"seconds"`
+}
+
+func toSummaryJSON(s *repo.Snapshot) summaryJSON {
+	m := s.Info.Summary
+	return summaryJSON{m.BytesTotal, m.BytesRead, m.BytesNew, m.BytesStored, m.ChunksTotal, m.ChunksNew, float64(m.Milliseconds) / 1000}
+}
+
+func toSnapshotJSON(s *repo.Snapshot) snapshotJSON {
+	j := snapshotJSON{
+		ID: s.ID, Source: s.Source, Kind: s.Kind, Time: s.Time, Seq: s.Seq, Previous: s.Previous,
+		Host: s.Info.Host, Machine: s.Info.Machine, Program: s.Info.Program, Mode: s.Info.Mode, Quiesced: s.Info.Quiesced,
+		Verified: s.Info.Verified, Notes: list(s.Info.Notes), Items: []itemJSON{}, Summary: toSummaryJSON(s),
+	}
+	for _, it := range s.Items {
+		j.Items = append(j.Items, itemJSON{it.Name, it.Kind, it.Size, it.Format, it.Path, it.Note})
+	}
+	return j
+}
+
+// list is never null in JSON.
+func list(s []string) []string { return append([]string{}, s...) }
+
+// ingestJSON ends an ingest: the last line is one of the last snapshot.
+type ingestJSON struct {
+	Event    string `json:"event"` // "summary"
+	Snapshot string `json:"snapshot"`
+	Source   string `json:"source"`
+	summaryJSON
+	Verified      string   `json:"verified"`
+	Mode          string   `json:"mode"`
+	Quiesced      string   `json:"quiesced"`
+	FrozenSeconds float64  `json:"frozen_seconds"`
+	Notes         []string `json:"notes"`
+	Warnings      []string `json:"warnings"`
+}
+
+type progressJSON struct {
+	Event      string  `json:"event"` // "progress"
+	Phase      string  `json:"phase"`
+	BytesDone  int64   `json:"bytes_done"`
+	BytesTotal int64   `json:"bytes_total"`
+	Seconds    float64 `json:"seconds"`
+}
+
+type entryJSON struct {
+	Path   string `json:"path"`
+	Item   string `json:"item"`
+	Kind   string `json:"kind"`
+	Format string `json:"format"` // of the file: "qcow2", "raw", "" of no disk
+	Size   int64  `json:"size"`
+}
+
+type writtenJSON struct {
+	Item   string `json:"item"`
+	Path   string `json:"path"`
+	Format string `json:"format"`
+	Size   int64  `json:"size"`
+	Data   int64  `json:"data"`
+}
+
+type restoreJSON struct {
+	Event    string        `json:"event"` // "summary"
+	Snapshot string        `json:"snapshot"`
+	Written  []writtenJSON `json:"written"`
+	Seconds  float64       `json:"seconds"`
+}
+
+func toWrittenJSON(written []*restore.Written) []writtenJSON {
+	j := []writtenJSON{}
+	for _, w := range written {
+		j = append(j, writtenJSON(*w))
+	}
+	return j
+}
+
+type verifyJSON struct {
+	Event     string        `json:"event"` // "summary"
+	Depth     string        `json:"depth"` // "structure", "data"
+	QEMU      int           `json:"qemu"`  // disks that qemu-img has checked
+	Snapshots int           `json:"snapshots"`
+	Items     int           `json:"items"`
+	Packs     int           `json:"packs"`
+	Chunks    int64         `json:"chunks"`
+	Bytes     int64         `json:"bytes"`
+	Unlisted  int           `json:"unlisted"`
+	Seconds   float64       `json:"seconds"`
+	Findings  []findingJSON `json:"findings"`
+}
+
+type findingJSON struct {
+	Object  string      `json:"object"`
+	Reason  string      `json:"reason"`
+	Touches []touchJSON `json:"touches"`
+}
+
+type touchJSON struct {
+	Snapshot string `json:"snapshot"`
+	Source   string `json:"source"`
+	Item     string `json:"item"`
+	Bytes    int64  `json:"bytes"`
+}
+
+func toFindingsJSON(findings []repo.Finding) []findingJSON {
+	j := []findingJSON{}
+	for _, f := range findings {
+		touches := []touchJSON{}
+		for _, t := range f.Touches {
+			touches = append(touches, touchJSON{t.Snapshot.ID, t.Snapshot.Source, t.Item, t.Bytes})
+		}
+		j = append(j, findingJSON{f.Object, f.Err.Error(), touches})
+	}
+	return j
+}
+
+type keyJSON struct {
+	ID      string    `json:"id"`
+	Label   string    `json:"label"`
+	Created time.Time `json:"created"`
+	Current bool      `json:"current"`
+}
+
+type initJSON struct {
+	Repository   string `json:"repository"`
+	ID           string `json:"id"`
+	Encrypted    bool   `json:"encrypted"`
+	RecoveryFile string `json:"recovery_file"`
+}
+
+type mountJSON struct {
+	Event string `json:"event"` // "mounted"
+	Dir   string `json:"dir"`
+	PID   int    `json:"pid"`
+}
+
+type sessionJSON struct {
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind"`
+	Purpose string    `json:"purpose"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+	Alive   bool      `json:"alive"`
+}
+
+// doneJSON answers a command that has nothing to tell but that it is done.
+type doneJSON struct {
+	Done string `json:"done"` // what was done
+	Key  string `json:"key,omitempty"`
+}
+
+type versionJSON struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+}
