@@ -77,28 +77,55 @@ func (r *Repo) clearDead(ctx context.Context) error {
 	return err
 }
 
-// checkAlone refuses when a session that was opened before ours writes a
-// snapshot of the same source.
+// How long checkAlone waits for a rival that may be giving way, and for a lease
+// that cannot be read because it is just being committed.
+const (
+	rivalWait  = time.Second
+	commitWait = 30 * time.Second
+	rivalPoll  = 10 * time.Millisecond
+)
+
+// checkAlone refuses when another session writes a snapshot of the same source.
+// Our own lease is seen by then, so of two that begin at once each sees the
+// other: the one with the higher ID gives way, and the other waits for that.
+// Who is there already does not go away.
 func (r *Repo) checkAlone(ctx context.Context, own, purpose string) error {
+	for begin := time.Now(); ; {
+		rival, err := r.rival(ctx, own, purpose)
+		if err != nil || rival == nil {
+			return err
+		}
+		waited := time.Since(begin)
+		if rival.Kind == "write" && (rival.ID < own || waited > rivalWait) || waited > commitWait {
+			return fmt.Errorf("%w: by process %d on %s since %s", ErrSourceBusy, rival.PID, rival.Host, rival.Since.Format("15:04:05"))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rivalPoll):
+		}
+	}
+}
+
+// rival returns a living session of the same purpose, or one that may be.
+func (r *Repo) rival(ctx context.Context, own, purpose string) (*SessionInfo, error) {
 	sessions, err := r.Sessions(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var me SessionInfo
-	for _, s := range sessions {
-		if s.ID == own {
-			me = s
-		}
-	}
-	for _, s := range sessions {
-		if !s.Alive || s.ID == own || s.Kind != "write" || s.Purpose != purpose {
+	var rival *SessionInfo
+	for i, s := range sessions {
+		if !s.Alive || s.ID == own {
 			continue
 		}
-		if s.Since.Before(me.Since) || (s.Since.Equal(me.Since) && s.ID < own) {
-			return fmt.Errorf("%w: by process %d on %s since %s", ErrSourceBusy, s.PID, s.Host, s.Since.Format("15:04:05"))
+		if s.Kind == "write" && s.Purpose == purpose {
+			return &sessions[i], nil
+		}
+		if s.Kind == "unknown" {
+			rival = &sessions[i]
 		}
 	}
-	return nil
+	return rival, nil
 }
 
 // A Pin keeps snapshots from being collected while they are read.

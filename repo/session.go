@@ -93,14 +93,29 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 	if err != nil {
 		r.warn(err.Error())
 	}
-	s := &Session{repo: r, id: newSnapshotID(), options: o, previous: latest(all, o.Source), started: time.Now()}
-	if err := s.checkMachine(); err != nil {
-		return nil, err
+	for previous := latest(all, o.Source); ; {
+		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, started: time.Now()}
+		if err := s.checkMachine(); err != nil {
+			return nil, err
+		}
+		if err := s.open(ctx); err != nil {
+			return nil, err
+		}
+		// From now on nobody else commits a snapshot of the source. One that
+		// was committed while the lease was being opened comes before ours.
+		all, err = r.Snapshots(ctx)
+		if err != nil && len(all) == 0 {
+			return nil, errors.Join(err, s.lease.Release(context.WithoutCancel(ctx)))
+		}
+		now := latest(all, o.Source)
+		if now == previous || (now != nil && previous != nil && now.ID == previous.ID) {
+			return s, nil
+		}
+		previous = now
+		if err := s.lease.Release(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.open(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
 }
 
 // checkMachine refuses a source name that belongs to another machine.
