@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"vaultfs/chunk"
 	"vaultfs/repo/format"
 )
 
@@ -21,10 +22,8 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 	if err := s.mergeOwn(ctx); err != nil {
 		return nil, err
 	}
-	for _, it := range s.items {
-		if err := s.repo.checkItem(ctx, it); err != nil {
-			return nil, fmt.Errorf("checking %s before the commit: %w", it.Name, err)
-		}
+	if err := s.checkStructure(ctx); err != nil {
+		return nil, err
 	}
 	m := s.manifest(info)
 	key := s.repo.manifestBodyKey(s.id, s.secret)
@@ -44,12 +43,35 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 	return newSnapshot(m), nil
 }
 
+// checkStructure proves that all structure of every item can be read, and that
+// every chunk is in a pack that is there.
+func (s *Session) checkStructure(ctx context.Context) error {
+	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
+	for _, it := range s.items {
+		lost, err := w.item(ctx, it)
+		if err == nil {
+			err = lost.first()
+		}
+		if err != nil {
+			return fmt.Errorf("checking %s before the commit: %w", it.Name, err)
+		}
+	}
+	return nil
+}
+
 // flush writes and lists everything that is still in memory.
 func (s *Session) flush(ctx context.Context) error {
-	packers := []*packer{&s.structure, &s.streams[0], &s.streams[1]}
+	packers := []*packer{&s.streams[0], &s.streams[1]}
 	for _, l := range s.lanes {
 		packers = append(packers, &l.data)
 	}
+	// A small backup makes one data pack, however many lanes it had.
+	for i, p := range packers {
+		for _, o := range packers[i+1:] {
+			o.absorb(p)
+		}
+	}
+	packers = append(packers, &s.structure)
 	for _, p := range packers {
 		if err := p.flush(ctx); err != nil {
 			return err

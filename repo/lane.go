@@ -56,7 +56,7 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 		s.chunksTotal.Add(1)
 		s.bytesTotal.Add(int64(len(plain)))
 	}
-	if !s.claim(id) {
+	if !s.claim(ctx, k, id) {
 		return id, nil
 	}
 	if !k.Structured() {
@@ -70,11 +70,11 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 // claim tells whether the caller is to store the chunk: neither the repository
 // nor this session has it yet. The claim is taken before the index is asked,
 // so that a chunk which is just being listed is found in one or the other.
-func (s *Session) claim(id chunk.ID) bool {
+func (s *Session) claim(ctx context.Context, k format.Kind, id chunk.ID) bool {
 	if !s.claims.take(id) {
 		return false
 	}
-	if s.repo.index.Usable(id) {
+	if s.usable(ctx, k, id) {
 		s.claims.drop(id)
 		return false
 	}

@@ -179,6 +179,10 @@ func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 	l, err := p.repo.openLease(ctx, newSnapshotID(), lease)
 	if errors.Is(err, store.ErrReadOnly) {
 		return nil // nobody can collect here either
+	} else if errors.Is(err, ErrNoSpace) {
+		// What is needed most on a full disk is to get something back.
+		p.repo.warn("the repository is full: what is read is not protected from being collected meanwhile")
+		return nil
 	} else if err != nil {
 		return err
 	}

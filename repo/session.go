@@ -54,6 +54,7 @@ type Session struct {
 	ended bool
 
 	claims    claims
+	present   present
 	structure packer    // of structure chunks, shared by all lanes
 	streams   [2]packer // of stream chunks: see Session.streamPacker
 	lanes     []*Lane

@@ -44,32 +44,12 @@ type walker struct {
 	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
 }
 
-// checkItem proves that all of an item's structure can be read and every
-// chunk is listed.
-func (r *Repo) checkItem(ctx context.Context, it Item) error {
-	w := &walker{repo: r, seen: map[chunk.ID]loss{}, data: r.listed}
-	found, err := w.item(ctx, it)
-	if err != nil {
-		return err
-	}
-	for object, lost := range found {
-		return fmt.Errorf("%s: %w", object, lost.err)
+// first returns one of the losses as an error.
+func (l loss) first() error {
+	for object, lost := range l {
+		return &DamageError{object, lost.err}
 	}
 	return nil
-}
-
-// listed tells whether the index lists a chunk of that kind and length.
-func (r *Repo) listed(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
-	places, err := r.lookup(ctx, id)
-	if err != nil {
-		return err
-	}
-	for _, at := range places {
-		if at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) {
-			return nil
-		}
-	}
-	return &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
 }
 
 // item returns what of an item is lost. The error is of the walk itself.

@@ -81,11 +81,12 @@ type PackEntry struct {
 	Plain  uint32 // length of the chunk, bytes
 }
 
-// A PackBuilder collects sealed chunks. It is not for concurrent use.
+// A PackBuilder collects payloads, which it seals at the end. It is not for
+// concurrent use.
 type PackBuilder struct {
 	header  PackHeader
 	box     *seal.Box
-	buf     []byte
+	buf     []byte // payloads, each with room for its tag behind it
 	entries []PackEntry
 }
 
@@ -94,13 +95,20 @@ func NewPack(h PackHeader, box *seal.Box, buf []byte) *PackBuilder {
 	return &PackBuilder{header: h, box: box, buf: h.Append(buf[:0])}
 }
 
-// Add seals a payload of a chunk of plain bytes and returns its entry.
-func (p *PackBuilder) Add(k Kind, id chunk.ID, plain int, payload []byte) PackEntry {
-	e := PackEntry{Kind: k, ID: id, Offset: uint32(len(p.buf)), Plain: uint32(plain)}
-	p.buf = p.box.Seal(p.buf, uint64(len(p.entries)), chunkAAD(k, id), payload)
-	e.Sealed = uint32(len(p.buf)) - e.Offset
+var noTag [seal.Overhead]byte
+
+// Add takes the payload of a chunk of plain bytes.
+func (p *PackBuilder) Add(k Kind, id chunk.ID, plain int, payload []byte) {
+	e := PackEntry{Kind: k, ID: id, Offset: uint32(len(p.buf)), Plain: uint32(plain), Sealed: uint32(len(payload) + seal.Overhead)}
+	p.buf = append(append(p.buf, payload...), noTag[:]...)
 	p.entries = append(p.entries, e)
-	return e
+}
+
+// Absorb takes over all that another pack, which is not finished, holds.
+func (p *PackBuilder) Absorb(o *PackBuilder) {
+	for _, e := range o.entries {
+		p.Add(e.Kind, e.ID, int(e.Plain), o.buf[e.Offset:e.Offset+e.Sealed-seal.Overhead])
+	}
 }
 
 // Size is the number of bytes so far.
@@ -109,11 +117,13 @@ func (p *PackBuilder) Size() int { return len(p.buf) }
 // Entries are the chunks so far.
 func (p *PackBuilder) Entries() []PackEntry { return p.entries }
 
-// Finish appends the footer and, for a data pack, the sealed secret of its
+// Finish seals the chunks and appends the footer and, for a data pack, the sealed secret of its
 // session. The footer has been decoded again before the bytes are returned.
 func (p *PackBuilder) Finish(sealedSecret []byte) ([]byte, error) {
 	body := make([]byte, 0, footerSize*len(p.entries))
-	for _, e := range p.entries {
+	for i, e := range p.entries {
+		payload := p.buf[e.Offset : e.Offset+e.Sealed-seal.Overhead]
+		p.box.Seal(payload[:0], uint64(i), chunkAAD(e.Kind, e.ID), payload)
 		body = append(append(body, byte(e.Kind)), e.ID[:]...)
 		body = binary.BigEndian.AppendUint32(body, e.Sealed)
 		body = binary.BigEndian.AppendUint32(body, e.Plain)

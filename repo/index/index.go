@@ -294,16 +294,16 @@ func rank(condemned bool) int {
 	return 0
 }
 
-// Usable tells whether a new snapshot may name the chunk as it is: it is in a
-// pack that nobody has condemned.
-func (x *Index) Usable(id chunk.ID) bool {
+// Usable returns the places by which a new snapshot may name a chunk: those in
+// packs that a head lists and nobody has condemned.
+func (x *Index) Usable(id chunk.ID) []Location {
 	found := x.Lookup(id)
-	if len(found) == 0 {
-		return false
-	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return !x.unlisted && !x.condemned[found[0].Pack.Hash]
+	if x.unlisted {
+		return nil
+	}
+	return slices.DeleteFunc(found, func(l Location) bool { return x.condemned[l.Pack.Hash] })
 }
 
 // Len is the number of entries, duplicates included.
