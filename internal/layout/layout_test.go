@@ -45,7 +45,6 @@ var doors = map[string][]string{
 	"github.com/hanwen/go-fuse":     {"fusefs"},
 	"libvirt.org/go":                {"ingest/vm"},
 	"github.com/spf13":              {"cmd/vaultfs"},
-	"github.com/vbauerster":         {"cmd/vaultfs"},
 	"github.com/jedib0t":            {"cmd/vaultfs"},
 	"golang.org/x/term":             {"cmd/vaultfs"},
 	"golang.org/x/crypto":           {"repo/seal"},
@@ -54,10 +53,6 @@ var doors = map[string][]string{
 	"github.com/rogpeppe":           {},
 	"pgregory.net/rapid":            {},
 	"go.uber.org/goleak":            {},
-	"github.com/maypok86/otter":     {},
-	"github.com/diskfs/go-diskfs":   {},
-	"github.com/google/renameio":    {},
-	"github.com/stretchr/testify":   {},
 }
 
 type listed struct {
