@@ -132,16 +132,18 @@ func (r *Repo) rival(ctx context.Context, own, purpose string) (*SessionInfo, er
 type Pin struct {
 	repo    *Repo
 	purpose string
-	leases  []*store.Lease
+	leases  []readLease
 	pinned  map[string]bool
+}
+
+type readLease struct {
+	lease     *store.Lease
+	snapshots []format.SnapshotID
 }
 
 // Pin opens a read lease on snapshots. Purpose is shown to others: "mount /mnt".
 func (r *Repo) Pin(ctx context.Context, purpose string, snapshots ...*Snapshot) (*Pin, error) {
 	p := &Pin{repo: r, purpose: purpose, pinned: map[string]bool{}}
-	if len(snapshots) == 0 {
-		return p, nil
-	}
 	return p, p.Add(ctx, snapshots...)
 }
 
@@ -171,22 +173,24 @@ func (p *Pin) Add(ctx context.Context, snapshots ...*Snapshot) error {
 }
 
 // add opens one lease, and then looks whether the snapshots are still there.
+// What the lease before has room for is named in the new one too, which takes
+// its place.
 func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
-	lease := format.Lease{Kind: format.ReadLease, Purpose: p.purpose, Snapshots: ids}
-	if h, err := p.repo.currentHead(ctx); err == nil {
-		lease.Epoch = h.Epoch
+	all, old := ids, (*store.Lease)(nil)
+	if n := len(p.leases); n > 0 && len(p.leases[n-1].snapshots)+len(ids) <= leaseSnapshots {
+		all, old = append(slices.Clone(p.leases[n-1].snapshots), ids...), p.leases[n-1].lease
 	}
-	l, err := p.repo.openLease(ctx, newSnapshotID(), lease)
-	if errors.Is(err, store.ErrReadOnly) {
-		return nil // nobody can collect here either
-	} else if errors.Is(err, ErrNoSpace) {
-		// What is needed most on a full disk is to get something back.
-		p.repo.warn("the repository is full: what is read is not protected from being collected meanwhile")
-		return nil
-	} else if err != nil {
+	l, err := p.open(ctx, all)
+	if l == nil || err != nil {
 		return err
 	}
-	p.leases = append(p.leases, l)
+	if old != nil {
+		p.leases = p.leases[:len(p.leases)-1]
+		if err := old.Release(ctx); err != nil {
+			return errors.Join(err, l.Release(ctx))
+		}
+	}
+	p.leases = append(p.leases, readLease{l, all})
 	for _, id := range ids {
 		if _, err := p.repo.store.Size(ctx, snapshotObject(id)); err != nil {
 			return fmt.Errorf("snapshot %s: %w", id, ErrNotFound)
@@ -196,11 +200,29 @@ func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 	return nil
 }
 
+// open opens a read lease; nil where there can be none.
+func (p *Pin) open(ctx context.Context, ids []format.SnapshotID) (*store.Lease, error) {
+	lease := format.Lease{Kind: format.ReadLease, Purpose: p.purpose, Snapshots: ids}
+	if h, err := p.repo.currentHead(ctx); err == nil {
+		lease.Epoch = h.Epoch
+	}
+	l, err := p.repo.openLease(ctx, newSnapshotID(), lease)
+	switch {
+	case errors.Is(err, store.ErrReadOnly):
+		return nil, nil // nobody can collect here either
+	case errors.Is(err, store.ErrFull):
+		// On a full disk it must still be possible to read.
+		p.repo.warn(fmt.Sprintf("what is read cannot be kept from being collected meanwhile: %v", err))
+		return nil, nil
+	}
+	return l, err
+}
+
 // Release gives the pinned snapshots free.
 func (p *Pin) Release(ctx context.Context) error {
 	var errs []error
 	for _, l := range p.leases {
-		errs = append(errs, l.Release(ctx))
+		errs = append(errs, l.lease.Release(ctx))
 	}
 	p.leases = nil
 	return errors.Join(errs...)
