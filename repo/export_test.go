@@ -1,5 +1,10 @@
 package repo
 
+import (
+	"bytes"
+	"context"
+)
+
 // SmallPacks makes sessions write packs of about 64 KiB, list each at once and
 // merge their runs often, until it is undone.
 func SmallPacks() (undo func()) {
@@ -10,3 +15,27 @@ func SmallPacks() (undo func()) {
 
 // ResolveIn is Resolve among snapshots that are given.
 var ResolveIn = resolve
+
+// ChunkIDs are the IDs of all chunks that a repository lists.
+func ChunkIDs(ctx context.Context, r *Repo) (ids [][]byte) {
+	h, err := r.currentHead(ctx)
+	if err != nil {
+		panic(err)
+	}
+	for _, n := range h.Runs {
+		run, err := r.loadRun(ctx, n)
+		if err != nil {
+			panic(err)
+		}
+		for _, e := range run.Entries {
+			ids = append(ids, bytes.Clone(e.ID[:]))
+		}
+	}
+	return ids
+}
+
+// SecretsOf are the keys of a repository.
+func SecretsOf(r *Repo) [][]byte {
+	s := r.secrets
+	return [][]byte{s.IDKey[:], s.GrainKey[:], s.StructureKey[:], s.WriteKey[:], s.Identities[0].Private[:], s.Identities[0].Public[:64]}
+}

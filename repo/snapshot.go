@@ -187,11 +187,11 @@ func (r *Repo) Resolve(ctx context.Context, ref string) (*Snapshot, error) {
 }
 
 func resolve(all []*Snapshot, ref string) (*Snapshot, error) {
+	if s := latest(all, ref); s != nil { // the name of a source may hold an @
+		return s, nil
+	}
 	source, at, dated := cutLast(ref, "@")
 	if !dated {
-		if s := latest(all, ref); s != nil {
-			return s, nil
-		}
 		return byPrefix(all, ref)
 	}
 	var mine []*Snapshot
