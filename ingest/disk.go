@@ -29,7 +29,7 @@ func CopyDisk(ctx context.Context, s *repo.Session, img Image, p *Progress) (chu
 		}
 		return nil
 	})
-	for range min(int64(runtime.GOMAXPROCS(0)), count) {
+	for range min(int64(runtime.GOMAXPROCS(0)), maxWorkers, count) {
 		workers.Go(func() error {
 			c := newSegmentCopier(s, img, p)
 			for i := range segments {
@@ -49,6 +49,10 @@ func CopyDisk(ctx context.Context, s *repo.Session, img Image, p *Progress) (chu
 	}
 	return w.Finish(ctx, s.Lane(), img.Size())
 }
+
+// maxWorkers bounds the memory of an ingest: a worker holds its windows and one
+// pack, about 30 MB.
+const maxWorkers = 6
 
 // windowSize is how much a worker reads at once, in bytes; windows is how many
 // of these it has in hand, so that reading and storing overlap.

@@ -90,11 +90,11 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	info.Notes = append(append([]string{}, s.notes...), info.Notes...)
 	m := &format.Manifest{}
 	m.Structure = format.ManifestStructure{
-		Session: s.id, Source: s.options.Source, Kind: s.options.Kind, Seq: 1,
-		Time: s.time().UnixNano(), SealedSecret: s.sealed,
+		Session: s.id, Source: s.options.Source, Kind: s.options.Kind, Seq: 1 + s.unreadable,
+		Time: s.time().UnixNano(), SealedSecret: s.sealed, Machine: s.options.Machine,
 	}
 	if s.previous != nil {
-		m.Structure.Seq = s.previous.Seq + 1
+		m.Structure.Seq += s.previous.Seq
 		m.Structure.Previous, _ = format.ParseSnapshotID(s.previous.ID)
 	}
 	items := make([]format.Item, len(s.items))
@@ -111,7 +111,7 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	info.Summary.Milliseconds = time.Since(s.started).Milliseconds()
 	info.Verified = s.verified()
 	m.Private = format.ManifestPrivate{
-		Host: info.Host, Machine: s.options.Machine, Program: info.Program, Mode: info.Mode, Quiesced: info.Quiesced,
+		Host: info.Host, Program: info.Program, Mode: info.Mode, Quiesced: info.Quiesced,
 		Verified: info.Verified, Notes: info.Notes, Origins: origins, Summary: info.Summary,
 	}
 	return m

@@ -14,27 +14,41 @@ import (
 
 // eachCrash runs act on copies of a disk, which crash at one operation after
 // the other, and check on what may be there afterwards: after the processes
-// were killed, and after the power failed in two ways.
-func eachCrash(t *testing.T, base *store.Mem, act func(*store.Dir) error, check func(t *testing.T, st *store.Dir)) {
+// were killed, and after the power failed in two ways. One of the three, in
+// turn, is to be checked thoroughly.
+func eachCrash(t *testing.T, base *store.Mem, act func(*store.Dir) error, check func(t *testing.T, st *store.Dir, thoroughly bool)) {
 	t.Helper()
-	for n, over := 1, false; !over; n++ {
+	inParts(t, func(t *testing.T, n int) (more bool) {
 		m := base.Kill()
 		m.CrashAt(n)
 		err := act(memStore(t, m))
-		if over = m.Ops() < n; over && err != nil {
+		over := m.Ops() < n
+		if over && err != nil {
 			t.Fatalf("without a crash: %v", err)
-		}
-		if over {
-			t.Logf("%d operations", m.Ops())
 		}
 		rng := rand.New(rand.NewPCG(1, uint64(n)))
 		for i, disk := range []*store.Mem{m.Kill(), m.Crash(rng), m.Crash(rng)} {
-			check(t, memStore(t, disk))
+			check(t, memStore(t, disk), n%3 == i)
 			if t.Failed() {
 				trace := m.Trace()
 				t.Fatalf("crashed at operation %d of %v, outcome %d: %v", n, trace[max(0, len(trace)-4):], i, err)
 			}
 		}
+		return !over
+	})
+}
+
+// inParts calls fn with 1, 2, … as long as it wants more, in two parts at once.
+func inParts(t *testing.T, fn func(t *testing.T, n int) (more bool)) {
+	for part := 1; part <= 2; part++ {
+		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
+			t.Parallel()
+			n := part
+			for fn(t, n) {
+				n += 2
+			}
+			t.Logf("up to number %d", n)
+		})
 	}
 }
 
@@ -64,9 +78,10 @@ func newBase(t *testing.T) base {
 	return b
 }
 
-// checkAfter opens what is left, proves all snapshots, ingests the second
-// backup again and proves that it used what had been listed.
-func (b base) checkAfter(t *testing.T, st *store.Dir) {
+// checkAfter opens what is left and proves all snapshots. If it is to be
+// thorough, it ingests the second backup again and proves that what had been
+// listed was used.
+func (b base) checkAfter(t *testing.T, st *store.Dir, thoroughly bool) {
 	t.Helper()
 	r := reopen(t, st)
 	defer r.Close()
@@ -78,6 +93,9 @@ func (b base) checkAfter(t *testing.T, st *store.Dir) {
 	b.first.mustRead(t, r, all[0])
 	if len(all) == 2 {
 		b.second.mustRead(t, r, all[1])
+	}
+	if !thoroughly {
+		return
 	}
 	again := mustIngest(t, r, b.second)
 	if want := uint64(len(all) + 1); again.Seq != want {
@@ -154,7 +172,7 @@ func TestCrashOfInit(t *testing.T) {
 	init := func(st *store.Dir) error {
 		return repo.Init(context.Background(), st, repo.InitOptions{Password: []byte("secret"), Cost: cheap})
 	}
-	eachCrash(t, store.NewMem(), init, func(t *testing.T, st *store.Dir) {
+	eachCrash(t, store.NewMem(), init, func(t *testing.T, st *store.Dir, _ bool) {
 		err := init(st)
 		if err != nil && !errors.Is(err, repo.ErrExists) {
 			t.Errorf("init again: %v", err)
@@ -204,7 +222,7 @@ func TestCrashOfKeyCommands(t *testing.T) {
 				}
 				defer r.Close()
 				return act(r)
-			}, func(t *testing.T, st *store.Dir) {
+			}, func(t *testing.T, st *store.Dir, _ bool) {
 				if opens(t, st) == 0 {
 					t.Error("no password opens the repository")
 				}
@@ -227,24 +245,26 @@ func TestCrashOfRebuildIndex(t *testing.T) {
 
 // eachFailure runs act on copies of a disk on which one operation after the
 // other fails, and check on what is there then.
-func eachFailure(t *testing.T, base *store.Mem, failure error, act func(*repo.Repo) error, check func(t *testing.T, st *store.Dir, r *repo.Repo, err error)) {
+func eachFailure(t *testing.T, base *store.Mem, failure error, act func(*repo.Repo) error, check func(t *testing.T, st *store.Dir, r *repo.Repo, err error, thoroughly bool)) {
 	t.Helper()
-	for n, over := 1, false; !over; n++ {
+	inParts(t, func(t *testing.T, n int) (more bool) {
 		m := base.Kill()
 		st := memStore(t, m)
 		m.FailOp(n, failure)
 		r := reopen(t, st)
+		defer r.Close()
 		err := act(r)
-		if over = m.Ops() < n; over && err != nil {
+		over := m.Ops() < n
+		if over && err != nil {
 			t.Fatalf("without a failure: %v", err)
 		}
 		m.FailOp(n, nil)
-		check(t, st, r, err)
-		r.Close()
+		check(t, st, r, err, n%4 < 2)
 		if t.Failed() {
 			t.Fatalf("operation %d, %s: %v", n, m.Trace()[min(n, m.Ops())-1], err)
 		}
-	}
+		return !over
+	})
 }
 
 func TestFailureOfEveryStepOfAnIngest(t *testing.T) {
@@ -254,7 +274,7 @@ func TestFailureOfEveryStepOfAnIngest(t *testing.T) {
 			eachFailure(t, b.mem, failure, func(r *repo.Repo) error {
 				_, err := b.second.ingest(context.Background(), r)
 				return err
-			}, func(t *testing.T, st *store.Dir, r *repo.Repo, err error) {
+			}, func(t *testing.T, st *store.Dir, r *repo.Repo, err error, thoroughly bool) {
 				want := 2
 				if err != nil {
 					want = 1
@@ -265,7 +285,7 @@ func TestFailureOfEveryStepOfAnIngest(t *testing.T) {
 				if n := len(mustSnapshots(t, r)); n != want {
 					t.Errorf("%d snapshots, want %d", n, want)
 				}
-				b.checkAfter(t, st)
+				b.checkAfter(t, st, thoroughly)
 			})
 		})
 	}

@@ -51,8 +51,7 @@ func damage(object string, err error) error {
 		return nil
 	case errors.Is(err, store.ErrNotFound):
 		return &DamageError{object, errors.New("missing")}
-	case errors.Is(err, format.ErrDamaged), errors.Is(err, store.ErrTooLarge), errors.Is(err, syscall.EIO),
-		errors.Is(err, format.ErrNewer): // the config says first what a newer version made
+	case errors.Is(err, format.ErrDamaged), errors.Is(err, store.ErrTooLarge), errors.Is(err, syscall.EIO):
 		return &DamageError{object, err}
 	}
 	return fmt.Errorf("%s: %w", object, err)

@@ -3,14 +3,16 @@ package repo
 import (
 	"bytes"
 	"context"
+
+	"vaultfs/repo/seal"
 )
 
 // SmallPacks makes sessions write packs of about 64 KiB, list each at once and
-// merge their runs often, until it is undone.
+// merge their runs often, and new passwords cheap, until it is undone.
 func SmallPacks() (undo func()) {
-	target, bytes, merge := packTarget, runBytes, mergeRuns
-	packTarget, runBytes, mergeRuns = 64<<10, 1, 3
-	return func() { packTarget, runBytes, mergeRuns = target, bytes, merge }
+	target, bytes, merge, cost := packTarget, runBytes, mergeRuns, passwordCost
+	packTarget, runBytes, mergeRuns, passwordCost = 64<<10, 1, 3, seal.KDF{Memory: 64, Time: 1, Threads: 1}
+	return func() { packTarget, runBytes, mergeRuns, passwordCost = target, bytes, merge, cost }
 }
 
 // ResolveIn is Resolve among snapshots that are given.

@@ -204,24 +204,29 @@ func flipped(b []byte, at, bit int) []byte {
 
 func TestFlippedBitIsFoundAndNamed(t *testing.T) {
 	v := newVictim(t, "vm/a", 10)
-	try := func(name string, at, bit int) {
-		v.examine(t, v.with(t, map[string][]byte{name: flipped(v.objects[name], at, bit)})).mustName(t, name)
-		if t.Failed() {
-			t.Fatalf("bit %d of byte %d of %d of %s", bit, at, len(v.objects[name]), name)
-		}
+	type place struct {
+		name    string
+		at, bit int
 	}
+	var places []place
 	rng := rand.New(rand.NewPCG(1, 1))
-	places := 0
 	names := objects(t, v.with(t, nil))
 	for _, name := range names {
 		for _, at := range fields(name, v.objects[name]) {
-			try(name, at, rng.IntN(8))
-			places++
+			places = append(places, place{name, at, rng.IntN(8)})
 		}
 	}
+	t.Logf("%d objects, %d fields", len(names), len(places))
 	for range 500 {
 		name := names[rng.IntN(len(names))]
-		try(name, rng.IntN(len(v.objects[name])), rng.IntN(8))
+		places = append(places, place{name, rng.IntN(len(v.objects[name])), rng.IntN(8)})
 	}
-	t.Logf("%d objects, %d fields", len(names), places)
+	inParts(t, func(t *testing.T, n int) (more bool) {
+		p := places[n-1]
+		v.examine(t, v.with(t, map[string][]byte{p.name: flipped(v.objects[p.name], p.at, p.bit)})).mustName(t, p.name)
+		if t.Failed() {
+			t.Fatalf("bit %d of byte %d of %d of %s", p.bit, p.at, len(v.objects[p.name]), p.name)
+		}
+		return n+2 <= len(places)
+	})
 }

@@ -189,6 +189,10 @@ func (r *Repo) syncHead(ctx context.Context) error {
 		if r.head != nil && r.head.Seq == h.Seq && !r.index.Stale() {
 			return nil
 		}
+		if err := format.CheckFeatures("reading", h.Read); err != nil {
+			return err
+		}
+		r.head = nil
 		err = r.index.Sync(h, func(n format.RunName) (*format.Run, error) { return r.loadRun(ctx, n) })
 		if err == nil {
 			r.head = h

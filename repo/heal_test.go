@@ -2,9 +2,13 @@ package repo_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"testing"
 
+	"vaultfs/chunk"
 	"vaultfs/repo"
+	"vaultfs/repo/format"
 	"vaultfs/repo/store"
 )
 
@@ -76,5 +80,111 @@ func TestNextBackupHealsWhatIsLost(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// tiny is a disk in which every second grain holds data that compresses to
+// next to nothing: as many chunks as a disk of its size can have.
+func tiny(n int) []byte {
+	b := make([]byte, n)
+	for i, off := 0, 0; off < n; i, off = i+1, off+2*chunk.Grain {
+		binary.LittleEndian.PutUint64(b[off:], uint64(i)+1)
+	}
+	return b
+}
+
+// More chunks than one pack, or one run, may list: packs and runs are closed in
+// time, so that such a guest cannot spoil the index for the others.
+func TestDiskOfTinyChunks(t *testing.T) {
+	st := newStore(t)
+	disk := tiny(2*chunk.Grain*format.MaxPackEntries + 5*2*chunk.Grain)
+	s := ingestDisk(t, newRepo(t, st), "disk/tiny", disk)
+	if n := s.Info.Summary.ChunksTotal; n != format.MaxPackEntries+5 {
+		t.Errorf("%d chunks", n)
+	}
+	if n := len(packs(t, st)); n < 3 {
+		t.Errorf("%d packs, want two of data and one of structure at least", n)
+	}
+	if !bytes.Equal(readDisk(t, open(t, st), s), disk) {
+		t.Error("the disk comes back different")
+	}
+}
+
+// Damage inside a pack of the right length is found by reading all data only.
+// From then on no backup relies on the pack, and the next one heals it.
+func TestVerifyTellsLaterBackups(t *testing.T) {
+	st := newStore(t)
+	disk := noise(5, 2<<20)
+	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: []byte("secret"), Cost: cheap}); err != nil {
+		t.Fatal(err)
+	}
+	first := ingestDisk(t, openDamaged(t, st), "disk/a", disk)
+	for _, name := range packs(t, st) {
+		b, err := st.Get(t.Context(), name, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b[8] != 1 {
+			continue
+		}
+		b[len(b)/2] ^= 1
+		if err := st.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Put(t.Context(), name, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify := func() *repo.VerifyResult {
+		t.Helper()
+		got, err := openDamaged(t, st).Verify(t.Context(), repo.VerifyOptions{ReadData: true})
+		if err != nil || len(got.Findings) != 1 {
+			t.Fatalf("verify: %v, %v", got, err)
+		}
+		return got
+	}
+	if got := verify(); len(got.Findings[0].Touches) != 1 {
+		t.Errorf("before: touches %v", got.Findings[0].Touches)
+	}
+	again := ingestDisk(t, openDamaged(t, st), "disk/a", disk)
+	if again.Info.Summary.BytesNew == 0 {
+		t.Error("nothing was stored again")
+	}
+	for _, s := range []*repo.Snapshot{first, again} {
+		if !bytes.Equal(readDisk(t, openDamaged(t, st), s), disk) {
+			t.Errorf("snapshot %d comes back different", s.Seq)
+		}
+	}
+	if got := verify(); len(got.Findings[0].Touches) != 0 {
+		t.Errorf("after: touches %v", got.Findings[0].Touches)
+	}
+}
+
+// An object of a newer program stops this one: it neither reads on nor repairs.
+// The same bit flipped by accident is damage like any other.
+func TestNewerHeadIsNotRepaired(t *testing.T) {
+	st := newStore(t)
+	newRepo(t, st)
+	var head string
+	if err := st.List(t.Context(), "head", func(i store.Info) error { head = i.Name; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	newer := append([]byte("vfshead\x02"), make([]byte, 200)...)
+	next := head[:len(head)-1] + "9"
+	if err := st.Put(t.Context(), next, newer); err != nil {
+		t.Fatal(err)
+	}
+	_, err := tryDisk(t.Context(), openDamaged(t, st), "disk/a", noise(1, 1<<16))
+	if !errors.Is(err, repo.ErrNewerFormat) {
+		t.Errorf("a session beside a newer head: %v", err)
+	}
+	if err := openDamaged(t, st).RebuildIndex(t.Context()); !errors.Is(err, repo.ErrNewerFormat) {
+		t.Errorf("a repair beside a newer head: %v", err)
+	}
+	if _, err := st.Size(t.Context(), next); err != nil {
+		t.Errorf("the newer head: %v", err)
+	}
+	if err := st.Delete(t.Context(), next); err != nil {
+		t.Fatal(err)
 	}
 }

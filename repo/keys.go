@@ -15,6 +15,9 @@ import (
 	"vaultfs/repo/store"
 )
 
+// passwordCost is the cost of trying a new password. Tests lower it.
+var passwordCost = seal.DefaultKDF()
+
 // maxSlots bounds the number of key slots: opening may try each.
 const maxSlots = 16
 
@@ -94,7 +97,7 @@ func newSlot(secrets *seal.Secrets, o InitOptions) (slot []byte, id string, err 
 		return seal.NewPlainSlot(secrets, o.Label, time.Now())
 	}
 	if o.Cost == (seal.KDF{}) {
-		o.Cost = seal.DefaultKDF()
+		o.Cost = passwordCost
 	}
 	return seal.NewSlot(secrets, o.Password, o.Label, time.Now(), o.Cost)
 }
@@ -251,7 +254,7 @@ func (r *Repo) AddKey(ctx context.Context, password []byte, label string) (strin
 	if len(slots)+len(bad) >= maxSlots {
 		return "", fmt.Errorf("there are %d keys, and no more are allowed", maxSlots)
 	}
-	slot, id, err := seal.NewSlot(r.secrets, password, label, time.Now(), seal.DefaultKDF())
+	slot, id, err := seal.NewSlot(r.secrets, password, label, time.Now(), passwordCost)
 	if err != nil {
 		return "", err
 	}

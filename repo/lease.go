@@ -24,6 +24,9 @@ type SessionInfo struct {
 	Alive   bool
 }
 
+// purposeRepair is the purpose of the lease of RebuildIndex.
+const purposeRepair = "repair index"
+
 func newSnapshotID() (id format.SnapshotID) {
 	rand.Read(id[:])
 	return id
@@ -90,6 +93,13 @@ const (
 // other: the one with the higher ID gives way, and the other waits for that.
 // Who is there already does not go away.
 func (r *Repo) checkAlone(ctx context.Context, own, purpose string) error {
+	repair, err := r.rival(ctx, own, purposeRepair)
+	if err != nil {
+		return err
+	}
+	if repair != nil && repair.Kind == "gc" {
+		return fmt.Errorf("%w: its index is being repaired by process %d on %s", ErrInUse, repair.PID, repair.Host)
+	}
 	for begin := time.Now(); ; {
 		rival, err := r.rival(ctx, own, purpose)
 		if err != nil || rival == nil {
@@ -118,7 +128,7 @@ func (r *Repo) rival(ctx context.Context, own, purpose string) (*SessionInfo, er
 		if !s.Alive || s.ID == own {
 			continue
 		}
-		if s.Kind == "write" && s.Purpose == purpose {
+		if (s.Kind == "write" || s.Kind == "gc") && s.Purpose == purpose {
 			return &sessions[i], nil
 		}
 		if s.Kind == "unknown" {
@@ -186,11 +196,13 @@ func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 	}
 	if old != nil {
 		p.leases = p.leases[:len(p.leases)-1]
-		if err := old.Release(ctx); err != nil {
-			return errors.Join(err, l.Release(ctx))
-		}
 	}
 	p.leases = append(p.leases, readLease{l, all})
+	if old != nil {
+		if err := old.Release(ctx); err != nil {
+			return err
+		}
+	}
 	for _, id := range ids {
 		if _, err := p.repo.store.Size(ctx, snapshotObject(id)); err != nil {
 			return fmt.Errorf("snapshot %s: %w", id, ErrNotFound)
@@ -216,6 +228,31 @@ func (p *Pin) open(ctx context.Context, ids []format.SnapshotID) (*store.Lease, 
 		return nil, nil
 	}
 	return l, err
+}
+
+// Held returns nil while the pin protects, else store.ErrBroken.
+func (p *Pin) Held(ctx context.Context) error {
+	for _, l := range p.leases {
+		if err := l.lease.Held(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mustHold sees to it that there is a lease, also one that names no snapshot.
+func (p *Pin) mustHold(ctx context.Context) error {
+	if len(p.leases) > 0 {
+		return nil
+	}
+	l, err := p.open(ctx, nil)
+	if err == nil && l == nil {
+		err = store.ErrReadOnly
+	}
+	if err == nil {
+		p.leases = append(p.leases, readLease{l, nil})
+	}
+	return err
 }
 
 // Release gives the pinned snapshots free.

@@ -30,7 +30,7 @@ func (p *packer) add(ctx context.Context, k format.Kind, id chunk.ID, plain int,
 		}
 	}
 	p.open.Add(k, id, plain, payload)
-	if p.open.Size() < packTarget {
+	if p.open.Size() < packTarget && p.open.Len() < format.MaxPackEntries {
 		return nil
 	}
 	return p.flushLocked(ctx)
@@ -60,7 +60,8 @@ func (p *packer) flush(ctx context.Context) error {
 // absorb takes over what another packer of the same kind holds, if one pack
 // has room for both.
 func (p *packer) absorb(o *packer) {
-	if p.open == nil || o.open == nil || p.open.Size()+o.open.Size() > packTarget {
+	if p.open == nil || o.open == nil || p.open.Size()+o.open.Size() > packTarget ||
+		p.open.Len()+o.open.Len() > format.MaxPackEntries {
 		return
 	}
 	p.open.Absorb(o.open)
@@ -138,6 +139,8 @@ func (s *Session) write(ctx context.Context, p *writtenPack) error {
 	s.bytesStored.Add(int64(p.size))
 	if s.options.Verify {
 		if err := s.repo.readBack(ctx, name, p); err != nil {
+			// Nobody may come to rely on it, also not after the index was lost.
+			_ = s.repo.store.Delete(context.WithoutCancel(ctx), name)
 			return fmt.Errorf("reading back %s: %w: the storage did not keep what was written", packLabel(p.hash), err)
 		}
 		s.bytesVerified.Add(int64(p.size))

@@ -67,9 +67,15 @@ func (s *Session) usable(ctx context.Context, k format.Kind, id chunk.ID) bool {
 
 // stored tells whether a chunk of that kind and length is where the index says.
 func (s *Session) stored(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
-	for _, at := range s.repo.index.Usable(id) {
-		if at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at) {
-			return nil
+	for range 2 {
+		for _, at := range s.repo.index.Usable(id) {
+			if at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at) {
+				return nil
+			}
+		}
+		// The local copy of the index may have lost a part.
+		if err := s.repo.refresh(ctx); err != nil {
+			return err
 		}
 	}
 	return &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}

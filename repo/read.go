@@ -10,7 +10,6 @@ import (
 	"vaultfs/repo/format"
 	"vaultfs/repo/index"
 	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 )
 
 // readChunk returns a chunk, decoded and proved, from memory if it was read
@@ -86,16 +85,8 @@ func (r *Repo) readAt(ctx context.Context, k format.Kind, at index.Location) ([]
 	if errors.Is(err, io.EOF) {
 		return nil, &DamageError{label, errors.New("cut off")}
 	} else if err != nil {
-		return nil, readError(label, err)
+		return nil, damage(label, err)
 	}
 	plain, err := r.openChunk(nil, box, uint64(at.Ordinal), at.Chunk, sealed)
 	return plain, damage(label, err)
-}
-
-// readError takes an I/O error of the medium for damage: the bytes are lost.
-func readError(object string, err error) error {
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, context.Canceled) {
-		return damage(object, err)
-	}
-	return &DamageError{object, err}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zeebo/blake3"
 	"vaultfs/repo/format"
 	"vaultfs/repo/store"
 )
@@ -120,7 +121,7 @@ func (r *Repo) eachFooterRun(ctx context.Context, bad func(error) error, emit fu
 		if err != nil {
 			return err
 		}
-		if len(run.Entries)+len(pack.Entries) > format.MaxRunEntries {
+		if len(run.Entries)+len(pack.Entries) > format.MaxRunEntries || len(run.Sessions) == format.MaxRunSessions {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -166,6 +167,9 @@ func (r *Repo) readFooter(ctx context.Context, i store.Info) (p *format.Pack, ha
 		return fail(err)
 	}
 	h, err := format.DecodePackHeader(head)
+	if errors.Is(err, format.ErrNewer) && !r.unaltered(ctx, i.Name, hash) {
+		err = fmt.Errorf("%w: its version is not the one that was written", ErrDamaged)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -189,6 +193,12 @@ func (r *Repo) readFooter(ctx context.Context, i store.Info) (p *format.Pack, ha
 	return p, hash, nil
 }
 
+// unaltered tells whether a pack's bytes have its name's hash.
+func (r *Repo) unaltered(ctx context.Context, name string, hash format.PackHash) bool {
+	b, err := r.store.Get(ctx, name, format.MaxPackSize)
+	return err == nil && blake3.Sum256(b) == hash
+}
+
 // rewriteLostIndex repairs the repository's index before a session writes, if
 // it cannot be used.
 func (r *Repo) rewriteLostIndex(ctx context.Context) error {
@@ -199,7 +209,15 @@ func (r *Repo) rewriteLostIndex(ctx context.Context) error {
 		return nil
 	}
 	r.warn("writing a new index before anything is added")
-	return r.RebuildIndex(ctx)
+	if err := r.RebuildIndex(ctx); err != nil {
+		return err
+	}
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	if r.rebuilt {
+		return &DamageError{"index", errors.New("the one just made cannot be used either")}
+	}
+	return nil
 }
 
 // RebuildIndex writes runs and a head that say what the footers of all packs
@@ -210,7 +228,7 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 		return err
 	}
 	id := newSnapshotID()
-	lease, err := r.openLease(ctx, id, format.Lease{Kind: format.GCLease, Purpose: "repair index"})
+	lease, err := r.openLease(ctx, id, format.Lease{Kind: format.GCLease, Purpose: purposeRepair})
 	if err != nil {
 		return err
 	}
@@ -228,7 +246,10 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := r.nextHead(ctx, seqs)
+	h, err := r.nextHead(ctx, seqs)
+	if err != nil {
+		return err
+	}
 	err = r.eachPackRun(ctx, old, func(run *format.Run) error {
 		name, err := r.putRun(ctx, id, run)
 		editRuns([]format.RunName{name}, nil)(h)
@@ -266,15 +287,20 @@ func (r *Repo) onlyLease(ctx context.Context, own string) error {
 
 // nextHead is an empty head behind all that exist. What an old one that can be
 // read says of condemned packs is taken over.
-func (r *Repo) nextHead(ctx context.Context, seqs []uint64) *format.Head {
+func (r *Repo) nextHead(ctx context.Context, seqs []uint64) (*format.Head, error) {
 	h := &format.Head{Seq: 1, Epoch: 1}
 	for _, seq := range seqs {
 		h.Seq = seq + 1
-		if old, err := r.readHead(ctx, seq); err == nil {
-			h.Epoch, h.Condemned = old.Epoch+1, old.Condemned
+		old, err := r.readHead(ctx, seq)
+		if errors.Is(err, format.ErrNewer) {
+			return nil, err // what a newer program made is not replaced
+		}
+		if err == nil {
+			h.Epoch, h.Condemned, h.Damaged = old.Epoch+1, old.Condemned, old.Damaged
+			h.Read, h.Write, h.GC = old.Read, old.Write, old.GC
 		}
 	}
-	return h
+	return h, nil
 }
 
 // deleteAll deletes objects that may be gone already.

@@ -66,19 +66,43 @@ func (s *Session) listPack(ctx context.Context, p *writtenPack) error {
 // errNotListed says that a run could not be stored: its packs are in no head.
 var errNotListed = errors.New("the packs are not listed")
 
-// publishRun publishes the pending packs. When the run itself cannot be
-// stored, they stay pending and the error is an errNotListed.
+// publishRun publishes the pending packs. When a run cannot be stored, they
+// stay pending and the error is an errNotListed.
 func (s *Session) publishRun(ctx context.Context) error {
 	s.runs.publishing.Lock()
 	defer s.runs.publishing.Unlock()
-	pending := s.runs.take()
-	if len(pending) == 0 {
+	for pending := s.runs.take(); len(pending) > 0; {
+		n := fitting(pending)
+		if err := s.publishPacks(ctx, pending[:n]); err != nil {
+			if errors.Is(err, errNotListed) {
+				s.runs.put(pending)
+			}
+			return err
+		}
+		pending = pending[n:]
+	}
+	if len(s.runs.own) < mergeRuns {
 		return nil
 	}
-	run := newRun(s.id, s.sealed, pending)
+	return s.mergeOwn(ctx)
+}
+
+// fitting is how many of the packs one run can list.
+func fitting(packs []*writtenPack) int {
+	entries := 0
+	for i, p := range packs {
+		if entries += len(p.entries); entries > format.MaxRunEntries {
+			return i
+		}
+	}
+	return len(packs)
+}
+
+// publishPacks publishes one run.
+func (s *Session) publishPacks(ctx context.Context, packs []*writtenPack) error {
+	run := newRun(s.id, s.sealed, packs)
 	name, err := s.repo.putRun(ctx, s.id, run)
 	if err != nil {
-		s.runs.put(pending)
 		return fmt.Errorf("%w: %w", errNotListed, err)
 	}
 	if _, err := s.repo.publish(ctx, s.lease.Held, editRuns([]format.RunName{name}, nil)); err != nil {
@@ -91,10 +115,7 @@ func (s *Session) publishRun(ctx context.Context) error {
 		s.claims.drop(e.ID)
 	}
 	s.runs.own = append(s.runs.own, ownRun{name, len(run.Entries)})
-	if len(s.runs.own) < mergeRuns {
-		return nil
-	}
-	return s.mergeOwn(ctx)
+	return nil
 }
 
 // take empties the list of pending packs.
@@ -147,10 +168,17 @@ func newRun(session format.SnapshotID, sealed []byte, packs []*writtenPack) *for
 	return run
 }
 
-// putRun stores a run under a new name.
+// putRun stores a run under a new name. It has been decoded again before.
 func (r *Repo) putRun(ctx context.Context, session format.SnapshotID, run *format.Run) (format.RunName, error) {
 	name := format.RunName{Session: session, Run: format.RunID(newSnapshotID())}
-	err := r.store.Put(ctx, name.Object(), run.Encode(newSalt(), r.runKey(session), name.Object()))
+	b := run.Encode(newSalt(), r.runKey(session), name.Object())
+	_, err := format.DecodeRun(r.runKey(session), name.Object(), b)
+	if err == nil && len(b) > format.MaxRunSize {
+		err = fmt.Errorf("%d bytes are more than %d", len(b), format.MaxRunSize)
+	}
+	if err == nil {
+		err = r.store.Put(ctx, name.Object(), b)
+	}
 	if err != nil {
 		return name, fmt.Errorf("writing an index run: %w", err)
 	}

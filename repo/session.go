@@ -43,10 +43,12 @@ type Session struct {
 	id       format.SnapshotID
 	options  SessionOptions
 	previous *Snapshot
-	lease    *store.Lease
-	secret   seal.Key
-	sealed   []byte // secret, sealed to the repository's identity
-	started  time.Time
+	// unreadable manifests may be of this source: their numbers are left free.
+	unreadable uint64
+	lease      *store.Lease
+	secret     seal.Key
+	sealed     []byte // secret, sealed to the repository's identity
+	started    time.Time
 
 	mu    sync.Mutex
 	items []Item
@@ -95,7 +97,7 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 		r.warn(err.Error())
 	}
 	for previous := latest(all, o.Source); ; {
-		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, started: time.Now()}
+		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, unreadable: uint64(len(split(err))), started: time.Now()}
 		if err := s.checkMachine(); err != nil {
 			return nil, err
 		}
@@ -138,6 +140,9 @@ func (s *Session) open(ctx context.Context) (err error) {
 	}
 	l := format.Lease{Kind: format.WriteLease, Purpose: "ingest " + s.options.Source}
 	h, err := s.repo.currentHead(ctx)
+	if err == nil {
+		err = format.CheckFeatures("writing", h.Write)
+	}
 	if err != nil {
 		return err
 	}

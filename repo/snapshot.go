@@ -93,7 +93,7 @@ func newSnapshot(m *format.Manifest) *Snapshot {
 	for i, it := range st.Items {
 		s.Items = append(s.Items, Item{it.Name, it.Kind, it.Size, it.Root, pr.Origins[i]})
 	}
-	s.Info = Info{pr.Host, pr.Machine, pr.Program, pr.Mode, pr.Quiesced, pr.Verified, pr.Notes, pr.Summary}
+	s.Info = Info{pr.Host, st.Machine, pr.Program, pr.Mode, pr.Quiesced, pr.Verified, pr.Notes, pr.Summary}
 	return s
 }
 

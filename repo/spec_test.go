@@ -204,7 +204,7 @@ func (s *spec) index() {
 		if strings.HasPrefix(name, "head/") {
 			newest = max(newest, name)
 			h := s.cbor(s.sealed("vfshead", name, b, "vaultfs head", nil))
-			s.must(fmt.Sprintf("head/%020d", h[1]) == name && len(h) == 5, "head %v under the name %s", h, name)
+			s.must(fmt.Sprintf("head/%020d", h[1]) == name && len(h) == 9, "head %v under the name %s", h, name)
 			s.seen[name] = true
 		}
 	}
@@ -438,10 +438,10 @@ func (s *spec) manifest(name string, b []byte) (structure, private map[uint64]an
 	salt, n := b[8:40], be32(b[40:])
 	aad := append(append([]byte("vfsmani\x01"), id...), b[40:44]...)
 	structure = s.cbor(s.unpad(s.open(s.objectKey(s.key(7), "vaultfs manifest", id, salt), 0, aad, b[44:44+n])))
-	s.must(bytes.Equal(structure[1].([]byte), id) && len(structure) == 9, "manifest %v", structure)
+	s.must(bytes.Equal(structure[1].([]byte), id) && len(structure) == 10, "manifest %v", structure)
 	secret := s.openSecret(id, structure[9].([]byte))
 	private = s.cbor(s.unpad(s.open(s.objectKey(secret, "vaultfs manifest body", id, salt), 1, aad, b[44+n:])))
-	s.must(len(private) == 9, "private part %v", private)
+	s.must(len(private) == 8, "private part %v", private)
 	s.seen[name] = true
 	return structure, private
 }
@@ -456,7 +456,7 @@ func TestFormatPageIsTrue(t *testing.T) {
 		b := []backup{v.first, v.second}[i]
 		name := "snapshots/" + snap.ID
 		structure, private := s.manifest(name, v.objects[name])
-		if structure[2] != "vm/a" || structure[3] != "vm" || structure[4] != uint64(i+1) || private[2] != "m-vm/a" || private[3] != "test" {
+		if structure[2] != "vm/a" || structure[3] != "vm" || structure[4] != uint64(i+1) || structure[10] != "m-vm/a" || private[2] != "test" {
 			t.Errorf("snapshot %d: %v, %v", i, structure, private)
 		}
 		if time := structure[6].(uint64); int64(time) != snap.Time.UnixNano() {

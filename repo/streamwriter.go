@@ -17,12 +17,12 @@ func (s *Session) PutStream(ctx context.Context, r io.Reader) (root chunk.ID, si
 	tree := streamTree{put: func(n *format.StreamNode) (chunk.ID, error) {
 		return lane.putStructure(ctx, format.Stream, n.Encode())
 	}}
-	buf := make([]byte, 0, chunk.StreamMax)
+	var buf []byte // grows as it is needed: most streams are small files
 	for {
 		if err := ctx.Err(); err != nil {
 			return root, size, err
 		}
-		plain, err := cutter.Next(buf)
+		plain, err := cutter.Next(buf[:0])
 		if errors.Is(err, io.EOF) {
 			root, err = tree.finish()
 			return root, size, err
@@ -33,7 +33,7 @@ func (s *Session) PutStream(ctx context.Context, r io.Reader) (root chunk.ID, si
 		if err != nil {
 			return root, size, err
 		}
-		size += int64(len(plain))
+		size, buf = size+int64(len(plain)), plain
 		if err := tree.add(0, format.StreamEntry{Len: int64(len(plain)), ID: id}); err != nil {
 			return root, size, err
 		}

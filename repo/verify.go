@@ -62,6 +62,7 @@ type verifier struct {
 	sessions map[format.PackHash]format.SnapshotID
 	used     map[format.PackHash]bool // by the chosen snapshots
 	bad      map[chunk.ID]map[format.PackHash]error
+	proved   map[format.PackHash]bool // read wholly, and good
 
 	indexLost bool // a part of the index is gone, and that was told
 	footers   bool // what the packs say themselves was added to the index
@@ -80,7 +81,7 @@ func (r *Repo) Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, erro
 		repo: fresh, options: o, result: &VerifyResult{}, findings: map[string]*Finding{},
 		present: map[format.PackHash]int64{}, listed: map[format.PackHash]format.RunPack{},
 		sessions: map[format.PackHash]format.SnapshotID{}, used: map[format.PackHash]bool{},
-		bad: map[chunk.ID]map[format.PackHash]error{},
+		bad: map[chunk.ID]map[format.PackHash]error{}, proved: map[format.PackHash]bool{},
 	}
 	if err := v.run(ctx); err != nil {
 		return nil, err
@@ -125,6 +126,9 @@ func (v *verifier) run(ctx context.Context) error {
 		return nil
 	}
 	if err := v.readPacks(ctx); err != nil {
+		return err
+	}
+	if err := v.tellOthers(ctx, pin); err != nil {
 		return err
 	}
 	if len(v.bad) == 0 {
@@ -221,16 +225,10 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 		}
 		return v.listPresent(ctx)
 	}
-	err = v.repo.index.Sync(h, func(n format.RunName) (*format.Run, error) {
-		run, err := v.repo.loadRun(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range run.Packs {
-			v.listed[p.Hash], v.sessions[p.Hash] = p, run.Sessions[p.Session].ID
-		}
-		return run, nil
-	})
+	h, err = v.syncIndex(ctx, h)
+	if h == nil {
+		return err
+	}
 	v.repo.frozen = true // stay with this head
 	for _, err := range split(err) {
 		v.indexLost = true
@@ -245,6 +243,31 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 		return err
 	}
 	return v.comparePacks()
+}
+
+// syncIndex loads the runs of a head. While it does, a session may merge runs:
+// then it begins again with the newer head.
+func (v *verifier) syncIndex(ctx context.Context, h *format.Head) (*format.Head, error) {
+	for {
+		err := v.repo.index.Sync(h, func(n format.RunName) (*format.Run, error) {
+			run, err := v.repo.loadRun(ctx, n)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range run.Packs {
+				v.listed[p.Hash], v.sessions[p.Hash] = p, run.Sessions[p.Session].ID
+			}
+			return run, nil
+		})
+		if err == nil {
+			return h, nil
+		}
+		now, headErr := v.repo.currentHead(ctx)
+		if headErr != nil || now.Seq == h.Seq {
+			return h, err
+		}
+		h = now
+	}
 }
 
 // readFooters adds to the index what the packs themselves say. It is done once,
@@ -403,6 +426,9 @@ func (v *verifier) use(hash format.PackHash, at index.Location) {
 	}
 }
 
+// verifyWorkers bounds how many packs are in memory at a time.
+const verifyWorkers = 4
+
 // readPacks reads every pack that matters wholly.
 func (v *verifier) readPacks(ctx context.Context) error {
 	var packs []format.PackHash
@@ -414,7 +440,7 @@ func (v *verifier) readPacks(ctx context.Context) error {
 	}
 	slices.SortFunc(packs, func(a, b format.PackHash) int { return strings.Compare(string(a[:]), string(b[:])) })
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	g.SetLimit(min(runtime.GOMAXPROCS(0), verifyWorkers))
 	for _, hash := range packs {
 		g.Go(func() error {
 			if err := v.readPack(ctx, hash); err != nil {
@@ -436,26 +462,34 @@ func (v *verifier) readPacks(ctx context.Context) error {
 
 // readPack proves a pack. In a damaged one it finds out which chunks are lost.
 func (v *verifier) readPack(ctx context.Context, hash format.PackHash) error {
-	b, err := v.repo.store.GetCold(ctx, packObject(v.sessions[hash], hash), format.MaxPackSize, nil)
-	if err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		v.finding(packLabel(hash), err)
-		return nil
+	b, err := v.readWhole(ctx, hash)
+	if b == nil {
+		return err
 	}
-	entries, err := v.repo.checkPack(hash, slices.Clone(b))
+	entries, err := v.repo.checkPack(hash, b)
 	if err == nil {
 		err = v.compareEntries(hash, entries)
 	}
 	v.mu.Lock()
 	v.result.Chunks += int64(len(entries))
+	if err == nil {
+		v.proved[hash] = true
+	}
 	v.mu.Unlock()
 	if err == nil {
 		return nil
 	}
 	v.finding(packLabel(hash), err)
+	if b, err = v.readWhole(ctx, hash); b == nil { // checkPack has used the first up
+		return err
+	}
 	return v.findBad(hash, b)
+}
+
+// readWhole reads a pack; one that cannot be read is a finding.
+func (v *verifier) readWhole(ctx context.Context, hash format.PackHash) ([]byte, error) {
+	b, err := v.repo.store.GetCold(ctx, packObject(v.sessions[hash], hash), format.MaxPackSize, nil)
+	return b, v.found(damage(packLabel(hash), err))
 }
 
 // compareEntries checks that the index says of a pack what its footer says.

@@ -60,7 +60,7 @@ func (w *walker) item(ctx context.Context, it Item) (loss, error) {
 	case ItemFile:
 		return w.stream(ctx, it.Root, -1, it.Size)
 	}
-	return nil, fmt.Errorf("%s: an item of kind %q: %w", it.Name, it.Kind, ErrNewerFormat)
+	return w.generic(ctx, it.Root, it.Size)
 }
 
 // once walks a structured chunk if it was not walked before. Bytes is what is
@@ -99,6 +99,36 @@ func (l *loss) take(err error, bytes int64) error {
 	}
 	l.add(object, err, bytes)
 	return nil
+}
+
+// generic walks whatever names its children, also of kinds that this version
+// does not know.
+func (w *walker) generic(ctx context.Context, id chunk.ID, bytes int64) (loss, error) {
+	places := w.repo.index.Lookup(id)
+	if len(places) == 0 {
+		var l loss
+		return l, l.take(w.data(ctx, format.Data, id, -1), bytes)
+	}
+	k := places[0].Chunk.Kind
+	return w.once(ctx, k, id, bytes, func(plain []byte, l *loss) error {
+		_, c, _, err := format.DecodeChildren(plain)
+		if err != nil {
+			return damage(fmt.Sprintf("structure of kind %d", k), err)
+		}
+		for _, child := range c.Data {
+			if err := l.take(w.data(ctx, format.Data, child, -1), 0); err != nil {
+				return err
+			}
+		}
+		for _, child := range c.Structured {
+			below, err := w.generic(ctx, child, 0)
+			if err != nil {
+				return err
+			}
+			l.addAll(below)
+		}
+		return nil
+	})
 }
 
 func (w *walker) disk(ctx context.Context, it Item) (loss, error) {

@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -38,7 +39,11 @@ func marshal(v any) []byte {
 
 // unmarshal accepts only the canonical encoding of v.
 func unmarshal(b []byte, v any) error {
-	if err := decMode.Unmarshal(b, v); err != nil {
+	err := decMode.Unmarshal(b, v)
+	if unknown := (*cbor.UnknownFieldError)(nil); errors.As(err, &unknown) {
+		return ErrNewer // the seal or the checksum fits: somebody wrote this
+	}
+	if err != nil {
 		return damaged("%v", err)
 	}
 	if !bytes.Equal(marshal(v), b) {

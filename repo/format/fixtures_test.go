@@ -100,12 +100,12 @@ var testInner = &StreamNode{Level: 1, Entries: []StreamEntry{{1 << 30, testID(3)
 func testManifest() *Manifest {
 	m := &Manifest{
 		Structure: ManifestStructure{Session: testSession, Source: "vm/win11", Kind: "vm", Seq: 2, Previous: SnapshotID(fixed(8, 16)),
-			Time: 1_790_000_000_123_456_789, SealedSecret: testSealed},
-		Private: ManifestPrivate{Host: "host", Machine: "4a9d…", Program: "vaultfs 1", Mode: "live", Quiesced: "frozen", Verified: "read back",
+			Time: 1_790_000_000_123_456_789, SealedSecret: testSealed, Machine: "4a9d…"},
+		Private: ManifestPrivate{Host: "host", Program: "vaultfs 1", Mode: "live", Quiesced: "frozen", Verified: "read back",
 			Notes: []string{"a note"}, Origins: []ItemOrigin{{"/var/lib/vda.qcow2", "qcow2", ""}, {"", "", "from libvirt"}, {}},
 			Summary: Summary{1 << 40, 1 << 30, 1 << 20, 1 << 19, 1000, 10, 12345}},
 	}
-	m.Structure.SetItems([]Item{{"vda", ItemDisk, 70 << 30, testID(6)}, {"domain.xml", ItemFile, 5000, testID(7)}, {"copy.xml", ItemFile, 5000, testID(7)}})
+	m.Structure.SetItems([]Item{{"vda", ItemDisk, 70 << 30, testID(6), "vaultfs-2"}, {"domain.xml", ItemFile, 5000, testID(7), ""}, {"copy.xml", ItemFile, 5000, testID(7), ""}})
 	return m
 }
 

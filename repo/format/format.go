@@ -7,6 +7,7 @@
 package format
 
 import (
+	"bytes"
 	"fmt"
 
 	"vaultfs/repo/seal"
@@ -44,6 +45,9 @@ func ParseSnapshotID(s string) (id SnapshotID, err error) {
 
 // PackHash names a pack: BLAKE3-256 of its bytes.
 type PackHash [32]byte
+
+// Compare orders hashes.
+func (h PackHash) Compare(o PackHash) int { return bytes.Compare(h[:], o[:]) }
 
 // String is the hash in 64 lower-case hex digits.
 func (h PackHash) String() string { return fmt.Sprintf("%x", h[:]) }

@@ -19,6 +19,11 @@ type Head struct {
 	Runs      []RunName       `cbor:"3,keyasint"` // sorted
 	Condemned []CondemnedPack `cbor:"4,keyasint"` // sorted: no new snapshot may use them
 	Removed   []PackHash      `cbor:"5,keyasint"` // sorted: gone, though runs still list them
+	Damaged   []PackHash      `cbor:"6,keyasint"` // sorted: verify found damage in them
+	// Features, as in Config, that came to be needed since.
+	Read  []string `cbor:"7,keyasint"`
+	Write []string `cbor:"8,keyasint"`
+	GC    []string `cbor:"9,keyasint"`
 }
 
 // A RunName is the session that wrote a run and the run's own random part; the
@@ -68,7 +73,7 @@ func decodeHeadBody(b []byte) (*Head, error) {
 	}
 	if !ascending(h.Runs, RunName.Compare) ||
 		!ascending(h.Condemned, func(a, b CondemnedPack) int { return bytes.Compare(a.Pack[:], b.Pack[:]) }) ||
-		!ascending(h.Removed, func(a, b PackHash) int { return bytes.Compare(a[:], b[:]) }) {
+		!ascending(h.Removed, PackHash.Compare) || !ascending(h.Damaged, PackHash.Compare) {
 		return nil, damaged("a list of the head is not sorted")
 	}
 	return h, nil

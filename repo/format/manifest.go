@@ -2,6 +2,7 @@ package format
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/seal"
@@ -35,8 +36,9 @@ type ManifestStructure struct {
 	Previous     SnapshotID `cbor:"5,keyasint"` // the source's snapshot before, or zero
 	Time         int64      `cbor:"6,keyasint"` // Unix nanoseconds
 	Items        []Item     `cbor:"7,keyasint"`
-	Structured   []chunk.ID `cbor:"8,keyasint"` // children, as of a structured chunk
-	SealedSecret []byte     `cbor:"9,keyasint"` // the session's, sealed to the repository's identity
+	Structured   []chunk.ID `cbor:"8,keyasint"`  // children, as of a structured chunk
+	SealedSecret []byte     `cbor:"9,keyasint"`  // the session's, sealed to the repository's identity
+	Machine      string     `cbor:"10,keyasint"` // what the source is: a domain's UUID
 }
 
 // An Item is a disk or a file of a snapshot.
@@ -45,6 +47,9 @@ type Item struct {
 	Kind string   `cbor:"2,keyasint"` // ItemDisk or ItemFile
 	Size int64    `cbor:"3,keyasint"` // bytes
 	Root chunk.ID `cbor:"4,keyasint"` // a chunk of kind DiskRoot or Stream
+	// Checkpoint names what the next backup of a disk can start from, such as a
+	// dirty bitmap; "" if there is nothing.
+	Checkpoint string `cbor:"5,keyasint"`
 }
 
 // The kinds of item.
@@ -56,14 +61,13 @@ const (
 // A ManifestPrivate is what only someone who can read the data may know.
 type ManifestPrivate struct {
 	Host     string       `cbor:"1,keyasint"` // where the ingest ran
-	Machine  string       `cbor:"2,keyasint"` // what the source is: a domain's UUID
-	Program  string       `cbor:"3,keyasint"` // and version that wrote the snapshot
-	Mode     string       `cbor:"4,keyasint"` // how the source was read
-	Quiesced string       `cbor:"5,keyasint"`
-	Verified string       `cbor:"6,keyasint"`
-	Notes    []string     `cbor:"7,keyasint"` // what was left out, and why
-	Origins  []ItemOrigin `cbor:"8,keyasint"` // one for each item
-	Summary  Summary      `cbor:"9,keyasint"`
+	Program  string       `cbor:"2,keyasint"` // and version that wrote the snapshot
+	Mode     string       `cbor:"3,keyasint"` // how the source was read
+	Quiesced string       `cbor:"4,keyasint"`
+	Verified string       `cbor:"5,keyasint"`
+	Notes    []string     `cbor:"6,keyasint"` // what was left out, and why
+	Origins  []ItemOrigin `cbor:"7,keyasint"` // one for each item
+	Summary  Summary      `cbor:"8,keyasint"`
 }
 
 // An ItemOrigin tells where an item came from.
@@ -99,39 +103,52 @@ func manifestAAD(head []byte, id SnapshotID) []byte {
 }
 
 // DecodeManifest reads the manifest of a snapshot. bodyKey is asked for with
-// the session's sealed secret.
+// the session's sealed secret; without it only the structure part is read.
 func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte) (KeyFunc, error), b []byte) (*Manifest, error) {
-	salt, err := header(manifestMagic, b)
-	if err != nil {
-		return nil, err
+	salt, newer := header(manifestMagic, b)
+	if newer != nil && !errors.Is(newer, ErrNewer) {
+		return nil, newer
 	}
 	if len(b) < sealedHead+4 {
 		return nil, damaged("%d bytes, too short", len(b))
 	}
+	copy(salt[:], b[magicSize:])
 	head, rest := b[:sealedHead+4], b[sealedHead+4:]
 	n := int64(binary.BigEndian.Uint32(head[sealedHead:]))
 	if n > int64(len(rest)) {
 		return nil, damaged("first part of %d bytes in %d", n, len(b))
 	}
-	m := new(Manifest)
-	aad := manifestAAD(head, id)
-	if err := openPart(key(salt), 0, aad, rest[:n], &m.Structure); err != nil {
+	m, aad := new(Manifest), manifestAAD(head, id)
+	err := openPart(key(salt), 0, aad, rest[:n], &m.Structure)
+	switch {
+	case newer != nil && err == nil:
+		return nil, damaged("its version is not the one that was sealed")
+	case newer != nil:
+		return nil, newer
+	case err != nil:
 		return nil, err
 	}
 	if err := m.Structure.validate(id); err != nil {
 		return nil, err
 	}
+	if bodyKey == nil {
+		return m, nil
+	}
+	return m, m.openPrivate(salt, aad, rest[n:], bodyKey)
+}
+
+func (m *Manifest) openPrivate(salt Salt, aad, sealed []byte, bodyKey func([]byte) (KeyFunc, error)) error {
 	private, err := bodyKey(m.Structure.SealedSecret)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := openPart(private(salt), 1, aad, rest[n:], &m.Private); err != nil {
-		return nil, err
+	if err := openPart(private(salt), 1, aad, sealed, &m.Private); err != nil {
+		return err
 	}
 	if len(m.Private.Origins) != len(m.Structure.Items) {
-		return nil, damaged("%d origins of %d items", len(m.Private.Origins), len(m.Structure.Items))
+		return damaged("%d origins of %d items", len(m.Private.Origins), len(m.Structure.Items))
 	}
-	return m, nil
+	return nil
 }
 
 func openPart(box *seal.Box, ordinal uint64, aad, sealed []byte, v any) error {

@@ -21,6 +21,9 @@ const (
 // MaxPackSize bounds a pack, in bytes.
 const MaxPackSize = 64 << 20
 
+// MaxPackEntries bounds the chunks of a pack.
+const MaxPackEntries = 1 << 15
+
 // PackKind tells under which keys a pack is sealed.
 type PackKind uint8
 
@@ -32,7 +35,7 @@ const (
 
 // PackFor is the kind of pack that holds chunks of kind k.
 func PackFor(k Kind) PackKind {
-	if k == Data {
+	if k == Data || k >= firstPrivate {
 		return DataPack
 	}
 	return StructurePack
@@ -113,6 +116,9 @@ func (p *PackBuilder) Absorb(o *PackBuilder) {
 
 // Size is the number of bytes so far.
 func (p *PackBuilder) Size() int { return len(p.buf) }
+
+// Len is the number of chunks so far; MaxPackEntries is all that fit.
+func (p *PackBuilder) Len() int { return len(p.entries) }
 
 // Entries are the chunks so far.
 func (p *PackBuilder) Entries() []PackEntry { return p.entries }
@@ -226,7 +232,7 @@ func DecodePackFooter(h PackHeader, size int64, region []byte, key func(PackHead
 
 // decodeEntries reads the entries of a pack whose chunks end at byte end.
 func decodeEntries(b []byte, end int64) ([]PackEntry, error) {
-	if len(b)%footerSize != 0 {
+	if len(b)%footerSize != 0 || len(b)/footerSize > MaxPackEntries {
 		return nil, damaged("footer of %d bytes", len(b))
 	}
 	entries := make([]PackEntry, 0, len(b)/footerSize)

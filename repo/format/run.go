@@ -12,6 +12,9 @@ const runMagic = "vfsirun\x01"
 // MaxRunEntries bounds the chunks that one index run lists.
 const MaxRunEntries = 1 << 18
 
+// MaxRunSessions bounds the sessions that one index run names.
+const MaxRunSessions = 1 << 12
+
 // MaxRunSize bounds an index run, in bytes.
 const MaxRunSize = 64 << 20
 
@@ -142,6 +145,9 @@ func (r *Run) readSessions(b []byte) ([]byte, error) {
 	n, b, err := count(b, runSessionSize)
 	if err != nil {
 		return nil, err
+	}
+	if n > MaxRunSessions {
+		return nil, damaged("run of %d sessions", n)
 	}
 	r.Sessions = make([]RunSession, n)
 	for i := range r.Sessions {

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"os"
 	"slices"
 
 	"vaultfs/repo/format"
@@ -73,10 +72,6 @@ func (x *Index) forget(runs []format.RunName) {
 	}
 }
 
-// drop closes a table that is not used any more.
-func (x *Index) drop(t *table) {
-	t.close()
-	if x.temporary {
-		os.Remove(t.file.Name()) // else the next catalog does away with it
-	}
-}
+// drop closes a table that is not used any more. Its file goes with the next
+// catalog.
+func (x *Index) drop(t *table) { t.close() }

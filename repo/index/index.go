@@ -36,7 +36,7 @@ const defaultSpill = 1 << 16
 // An Index looks chunks up. It may be used by several goroutines at once.
 type Index struct {
 	dir       string
-	temporary bool // dir is ours alone and goes with us
+	temporary bool // dir is not ours: tables there have no name once they are written
 	spillAt   int  // entries in memory that become a table
 
 	mu        sync.RWMutex
@@ -44,6 +44,7 @@ type Index struct {
 	recent    *memory
 	condemned map[format.PackHash]bool
 	removed   map[format.PackHash]bool
+	damaged   map[format.PackHash]bool
 	stale     bool // a table was dropped since the last Sync
 	unlisted  bool // not all that is known stands in a head
 }
@@ -53,11 +54,7 @@ type Index struct {
 func Open(dir string) (*Index, error) {
 	x := &Index{dir: dir, recent: newMemory(), spillAt: defaultSpill}
 	if dir == "" {
-		tmp, err := os.MkdirTemp("", "vaultfs-index-")
-		if err != nil {
-			return nil, fmt.Errorf("index cache: %w", err)
-		}
-		x.dir, x.temporary = tmp, true
+		x.dir, x.temporary = os.TempDir(), true
 		return x, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -77,9 +74,6 @@ func (x *Index) Close() error {
 	if !x.temporary && len(x.recent.runs) > 0 {
 		err = x.spill()
 	}
-	if x.temporary {
-		err = errors.Join(err, os.RemoveAll(x.dir))
-	}
 	for _, t := range x.tables {
 		t.close()
 	}
@@ -98,6 +92,10 @@ func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, err
 	}
 	for _, p := range h.Removed {
 		x.removed[p] = true
+	}
+	x.damaged = map[format.PackHash]bool{}
+	for _, p := range h.Damaged {
+		x.damaged[p] = true
 	}
 	x.unlisted = false
 	x.dropStale(h)
@@ -131,7 +129,7 @@ func (x *Index) Clear() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.dropStale(new(format.Head))
-	x.condemned, x.removed = nil, nil
+	x.condemned, x.removed, x.damaged = nil, nil, nil
 	x.stale, x.unlisted = false, true
 }
 
@@ -226,22 +224,21 @@ func (x *Index) sortTables() {
 	slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
 }
 
-// write makes a table. Where the cache cannot be written to, from then on a
-// temporary directory takes its place: a backup does not fail for its cache.
+// write makes a table. Where the cache cannot be written to, from then on the
+// directory for temporary files takes its place: a backup does not fail for its
+// cache.
 func (x *Index) write(sources []source, runs []format.RunName) (*table, error) {
 	t, err := writeTable(x.dir, sources, runs)
-	if err == nil || x.temporary || errors.Is(err, errTable) {
-		return t, wrap(err)
+	if err != nil && !x.temporary && !errors.Is(err, errTable) {
+		x.dir, x.temporary = os.TempDir(), true
+		for i := range sources {
+			sources[i].rewind()
+		}
+		t, err = writeTable(x.dir, sources, runs)
 	}
-	tmp, tmpErr := os.MkdirTemp("", "vaultfs-index-")
-	if tmpErr != nil {
-		return nil, wrap(err)
+	if err == nil && x.temporary {
+		err = os.Remove(t.file.Name()) // it is read by its descriptor; nothing is left behind
 	}
-	x.dir, x.temporary = tmp, true
-	for i := range sources {
-		sources[i].rewind()
-	}
-	t, err = writeTable(x.dir, sources, runs)
 	return t, wrap(err)
 }
 
@@ -258,7 +255,7 @@ func unionRuns(a, b []format.RunName) []format.RunName {
 	return slices.Compact(all)
 }
 
-// Lookup returns every place where a chunk is stored, condemned packs last. A
+// Lookup returns every place where a chunk is stored, the best first. A
 // table that cannot be read is dropped: see Stale.
 func (x *Index) Lookup(id chunk.ID) []Location {
 	found, ok := x.lookup(id)
@@ -282,20 +279,24 @@ func (x *Index) lookup(id chunk.ID) (found []Location, ok bool) {
 	}
 	found = slices.DeleteFunc(found, func(l Location) bool { return x.removed[l.Pack.Hash] })
 	slices.SortStableFunc(found, func(a, b Location) int {
-		return cmp.Compare(rank(x.condemned[a.Pack.Hash]), rank(x.condemned[b.Pack.Hash]))
+		return cmp.Compare(x.rank(a.Pack.Hash), x.rank(b.Pack.Hash))
 	})
 	return found, ok
 }
 
-func rank(condemned bool) int {
-	if condemned {
+// rank tells how little a pack is to be relied on.
+func (x *Index) rank(p format.PackHash) int {
+	switch {
+	case x.damaged[p]:
+		return 2
+	case x.condemned[p]:
 		return 1
 	}
 	return 0
 }
 
 // Usable returns the places by which a new snapshot may name a chunk: those in
-// packs that a head lists and nobody has condemned.
+// packs that a head lists, and does not call condemned or damaged.
 func (x *Index) Usable(id chunk.ID) []Location {
 	found := x.Lookup(id)
 	x.mu.RLock()
@@ -303,7 +304,7 @@ func (x *Index) Usable(id chunk.ID) []Location {
 	if x.unlisted {
 		return nil
 	}
-	return slices.DeleteFunc(found, func(l Location) bool { return x.condemned[l.Pack.Hash] })
+	return slices.DeleteFunc(found, func(l Location) bool { return x.rank(l.Pack.Hash) > 0 })
 }
 
 // Len is the number of entries, duplicates included.

@@ -37,7 +37,7 @@ type source struct {
 
 // writeTable merges sources into a new table in dir that covers the runs.
 func writeTable(dir string, sources []source, runs []format.RunName) (t *table, err error) {
-	f, err := os.CreateTemp(dir, "*.idx")
+	f, err := os.CreateTemp(dir, "vaultfs-*.idx")
 	if err != nil {
 		return nil, err
 	}
