@@ -41,7 +41,12 @@ func (a *app) withRepo(ctx context.Context, f func(*repo.Repo) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(r), r.Close())
+	err = f(r)
+	if closing := r.Close(); closing != nil {
+		// Only the local copy of the index is at stake, which is made anew.
+		a.print.warn(closing.Error())
+	}
+	return err
 }
 
 // tries is how often a person may mistype the password.
