@@ -10,19 +10,16 @@ import (
 	"libvirt.org/go/libvirt"
 )
 
-const (
-	// agentTimeout is how long the guest agent may take to answer, and a guest be kept frozen.
-	agentTimeout = 10 * time.Second
-	// thawTries is how often a thaw that failed is tried again at once.
-	thawTries = 3
-)
+// agentTimeout is how long the guest agent may take to answer, and a guest be kept frozen.
+const agentTimeout = 10 * time.Second
 
-// freezer is the agent of a running guest: libvirt's domain, or a test's.
+// freezer is the agent of a running guest: a link to libvirt's domain, or a test's.
 type freezer interface {
 	FSFreeze(mounts []string, flags uint32) error
 	FSThaw(mounts []string, flags uint32) error
 	GetTime(flags uint32) (seconds int64, nanoseconds uint, err error)
 	AgentSetResponseTimeout(seconds int, flags uint32) error
+	lifeline() *lifeline
 }
 
 // quiesce is how consistent the filesystems were when the job began.
@@ -30,6 +27,7 @@ type quiesce struct {
 	frozen  bool          // all through the start of the job
 	took    time.Duration // from the order to freeze to the answer to thaw
 	why     string        // why not frozen
+	note    string        // of the state that the guest was found in
 	warning string        // of something that should have worked, for exit status 3
 	unsure  bool          // the guest may still be frozen, or freeze later
 }
@@ -59,26 +57,22 @@ func whyNotFrozen(g *guest, state libvirt.DomainState, noQuiesce bool) (why, war
 }
 
 // frozenWhile freezes all filesystems of a guest together, calls begin, and thaws, also if begin panics and whatever
-// becomes of the context. The agent has the timeout to answer, and the guest is kept frozen no longer than that: if
-// begin takes longer the guest is thawed under it, and counts as not frozen. An agent that fails does not keep begin
-// from being called.
+// becomes of the context; if this process is killed another one thaws. The agent has the timeout to answer, and the
+// guest is kept frozen no longer than that: if begin takes longer the guest is thawed under it, and counts as not
+// frozen. An agent that fails does not keep begin from being called.
 func frozenWhile(ctx context.Context, name string, d freezer, timeout time.Duration, begin func() error) (q quiesce, err error) {
 	if err := ctx.Err(); err != nil {
 		return q, err
 	}
-	// libvirt's calls cannot be cancelled, so the agent is given a time to answer. What it was before cannot be asked;
-	// to wait without end is libvirt's default.
-	if err := d.AgentSetResponseTimeout(int(max(timeout, time.Second)/time.Second), 0); err == nil {
-		defer d.AgentSetResponseTimeout(int(libvirt.DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK), 0)
-	}
+	defer answerWithin(d, timeout)()
 	// An order to freeze waits in the channel of an agent that hangs, and is carried out whenever the agent goes on. So
 	// the agent is asked something harmless first, the time.
 	if _, _, err := d.GetTime(0); noAnswer(err) {
 		return silent(name, err), begin()
 	}
-	h := &hold{guest: d, since: time.Now()}
-	if err := d.FSFreeze(nil, 0); err != nil {
-		return failedFreeze(name, d, err), begin()
+	h := &hold{guest: d, lifeline: d.lifeline(), since: time.Now()}
+	if failed := h.freeze(name); failed != nil {
+		return *failed, begin()
 	}
 	guard := time.AfterFunc(timeout, func() { h.thaw(true) })
 	defer func() {
@@ -91,24 +85,49 @@ func frozenWhile(ctx context.Context, name string, d freezer, timeout time.Durat
 
 // hold is a guest that is frozen.
 type hold struct {
-	guest freezer
-	since time.Time
-	once  sync.Once
+	guest    freezer
+	lifeline *lifeline
+	since    time.Time // of the order to freeze
+	note     string
+	once     sync.Once
 	// Set by thaw:
 	took  time.Duration
 	early bool // the guard thawed it before the job had begun
 	err   error
 }
 
+// freeze says what failed, with the guest thawed; nil means that it is frozen. An agent refuses to freeze a guest that
+// is frozen already, so one that refuses is told to thaw and asked again.
+func (h *hold) freeze(name string) (failed *quiesce) {
+	first := h.guest.FSFreeze(nil, 0)
+	if first == nil {
+		return nil
+	}
+	thaw := h.guest.FSThaw(nil, 0)
+	if thaw == nil && refused(first) {
+		h.since = time.Now()
+		if h.guest.FSFreeze(nil, 0) == nil {
+			h.note = "the guest was found frozen, as a backup that was killed leaves it: it was thawed"
+			return nil
+		}
+		thaw = h.guest.FSThaw(nil, 0)
+	}
+	q := failedFreeze(name, first)
+	q.unsure = thaw != nil && !(refused(first) && refused(thaw))
+	h.lifeline.end(!q.unsure)
+	return &q
+}
+
 func (h *hold) thaw(early bool) {
 	h.once.Do(func() {
 		h.early, h.err = early, thawGuest(h.guest)
 		h.took = time.Since(h.since)
+		h.lifeline.end(h.err == nil)
 	})
 }
 
 func (h *hold) result(name string) quiesce {
-	q := quiesce{frozen: !h.early, took: h.took}
+	q := quiesce{frozen: !h.early, took: h.took, note: h.note}
 	if h.early {
 		q.why = "the job took too long to begin, the guest was thawed before"
 		q.warning = fmt.Sprintf("VM %q was not frozen: the backup job took too long to begin, so the guest was thawed before", name)
@@ -120,19 +139,16 @@ func (h *hold) result(name string) quiesce {
 	return q
 }
 
-// thawGuest tries a few times: an agent under load may answer late.
-func thawGuest(d freezer) (err error) {
-	for range thawTries {
-		if err = d.FSThaw(nil, 0); err == nil {
-			return nil
-		}
-	}
-	return sentence(err)
-}
-
 // noAnswer reports whether a call failed because the agent did not answer in time.
 func noAnswer(err error) bool {
 	return isCode(err, libvirt.ERR_AGENT_COMMAND_TIMEOUT) || isCode(err, libvirt.ERR_AGENT_UNRESPONSIVE)
+}
+
+// refused reports whether the agent itself answered that it will not do as told: nothing is frozen by that, nor will be.
+// Any other failure, such as one of the connection to libvirt, tells nothing of what the agent did or will do.
+func refused(err error) bool {
+	var e libvirt.Error
+	return errors.As(err, &e) && e.Domain == libvirt.FROM_QEMU && !noAnswer(err)
 }
 
 func silent(name string, err error) quiesce {
@@ -142,58 +158,18 @@ func silent(name string, err error) quiesce {
 	}
 }
 
-// failedFreeze tells an agent that refused, which has frozen nothing, from one that did not answer in time and may
-// still do as it was told. That one is thawed at once, and unsure if that failed too.
-func failedFreeze(name string, d freezer, err error) quiesce {
-	if noAnswer(err) {
-		q := silent(name, err)
-		q.unsure = d.FSThaw(nil, 0) != nil
-		return q
+func failedFreeze(name string, err error) quiesce {
+	switch {
+	case noAnswer(err):
+		return silent(name, err)
+	case refused(err):
+		return quiesce{
+			why:     "the guest agent failed: " + sentence(err).Error(),
+			warning: fmt.Sprintf("VM %q was not frozen: the guest agent failed: %v", name, sentence(err)),
+		}
 	}
 	return quiesce{
-		why:     "the guest agent failed: " + sentence(err).Error(),
-		warning: fmt.Sprintf("VM %q was not frozen: the guest agent failed: %v", name, sentence(err)),
+		why:     "libvirt failed: " + sentence(err).Error(),
+		warning: fmt.Sprintf("VM %q was not frozen: libvirt failed: %v", name, sentence(err)),
 	}
-}
-
-// thawer keeps trying to thaw a guest that may be frozen, or may freeze when its agent comes to the order, for as long
-// as the guest is being read. The agent takes orders in turn: once it has answered to a thaw, no freeze is waiting.
-type thawer struct {
-	stop, ended chan struct{}
-	err         error // of the last try; read it after ended
-}
-
-// thawPause is between two tries.
-const thawPause = 2 * time.Second
-
-func keepThawing(d freezer) *thawer {
-	t := &thawer{stop: make(chan struct{}), ended: make(chan struct{})}
-	go func() {
-		defer close(t.ended)
-		for {
-			if t.err = d.FSThaw(nil, 0); t.err == nil {
-				return
-			}
-			select {
-			case <-t.stop:
-				return
-			case <-time.After(thawPause):
-			}
-		}
-	}()
-	return t
-}
-
-// finish waits for the try that is going on; an error says what to do.
-func (t *thawer) finish(name string) error {
-	close(t.stop)
-	<-t.ended
-	if t.err == nil {
-		return nil
-	}
-	return errors.New(stuck(name, sentence(t.err)))
-}
-
-func stuck(name string, err error) string {
-	return fmt.Sprintf("VM %q may still be frozen, its guest agent does not answer (%v): when it does, run virsh domfsthaw %s", name, err, name)
 }

@@ -13,33 +13,36 @@ import (
 
 // fakeGuest is an agent that fails as told; it notes what it was asked.
 type fakeGuest struct {
-	ping, freeze error
-	thaws        []error // of the first thaws, in order; later ones succeed
-	calls        []string
+	ping    error
+	freezes []error // of the first orders to freeze, in turn; later ones succeed
+	thaws   []error // likewise
+	calls   []string
 }
 
 func (f *fakeGuest) GetTime(uint32) (int64, uint, error) { return 0, 0, f.ping }
 
 func (f *fakeGuest) AgentSetResponseTimeout(int, uint32) error { return nil }
 
-func (f *fakeGuest) FSFreeze([]string, uint32) error {
-	f.calls = append(f.calls, "freeze")
-	return f.freeze
-}
+func (f *fakeGuest) lifeline() *lifeline { return nil }
 
-func (f *fakeGuest) FSThaw([]string, uint32) error {
-	f.calls = append(f.calls, "thaw")
-	if len(f.thaws) == 0 {
+func (f *fakeGuest) FSFreeze([]string, uint32) error { return f.call("freeze", &f.freezes) }
+
+func (f *fakeGuest) FSThaw([]string, uint32) error { return f.call("thaw", &f.thaws) }
+
+func (f *fakeGuest) call(what string, errs *[]error) error {
+	f.calls = append(f.calls, what)
+	if len(*errs) == 0 {
 		return nil
 	}
-	err := f.thaws[0]
-	f.thaws = f.thaws[1:]
+	err := (*errs)[0]
+	*errs = (*errs)[1:]
 	return err
 }
 
 var (
-	timeout = libvirt.Error{Code: libvirt.ERR_AGENT_COMMAND_TIMEOUT, Message: "no answer"}
-	refused = libvirt.Error{Code: libvirt.ERR_INTERNAL_ERROR, Message: "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': disabled"}
+	timeout = libvirt.Error{Code: libvirt.ERR_AGENT_COMMAND_TIMEOUT, Domain: libvirt.FROM_QEMU, Message: "no answer"}
+	refusal = libvirt.Error{Code: libvirt.ERR_INTERNAL_ERROR, Domain: libvirt.FROM_QEMU, Message: "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': disabled"}
+	broken  = libvirt.Error{Code: libvirt.ERR_INTERNAL_ERROR, Domain: libvirt.FROM_RPC, Message: "internal error: client socket is closed"}
 )
 
 func TestFreezeIsHeldAroundTheBeginningOnly(t *testing.T) {
@@ -50,14 +53,21 @@ func TestFreezeIsHeldAroundTheBeginningOnly(t *testing.T) {
 		warning string
 		unsure  bool
 	}{
-		"good":                     {fakeGuest{}, true, "freeze begin thaw", "", false},
-		"hangs before":             {fakeGuest{ping: timeout}, false, "begin", "did not answer in time", false},
-		"cannot tell the time":     {fakeGuest{ping: refused}, true, "freeze begin thaw", "", false},
-		"refuses":                  {fakeGuest{freeze: refused}, false, "freeze begin", "agent failed: disabled", false},
-		"hangs in the freeze":      {fakeGuest{freeze: timeout}, false, "freeze thaw begin", "did not answer in time", false},
-		"hangs in freeze and thaw": {fakeGuest{freeze: timeout, thaws: []error{timeout}}, false, "freeze thaw begin", "did not answer in time", true},
-		"thaws late":               {fakeGuest{thaws: []error{timeout, timeout}}, true, "freeze begin thaw thaw thaw", "", false},
-		"does not thaw":            {fakeGuest{thaws: []error{timeout, timeout, timeout}}, true, "freeze begin thaw thaw thaw", "virsh domfsthaw v", true},
+		"good":                       {fakeGuest{}, true, "freeze begin thaw", "", false},
+		"hangs before":               {fakeGuest{ping: timeout}, false, "begin", "did not answer in time", false},
+		"cannot tell the time":       {fakeGuest{ping: refusal}, true, "freeze begin thaw", "", false},
+		"refuses":                    {fakeGuest{freezes: []error{refusal, refusal}}, false, "freeze thaw freeze thaw begin", "agent failed: disabled", false},
+		"refuses that and to thaw":   {fakeGuest{freezes: []error{refusal}, thaws: []error{refusal}}, false, "freeze thaw begin", "agent failed: disabled", false},
+		"was frozen":                 {fakeGuest{freezes: []error{refusal}}, true, "freeze thaw freeze begin thaw", "", false},
+		"refuses, then hangs":        {fakeGuest{freezes: []error{refusal, timeout}, thaws: []error{nil, timeout}}, false, "freeze thaw freeze thaw begin", "agent failed", true},
+		"refuses, hangs in the thaw": {fakeGuest{freezes: []error{refusal}, thaws: []error{timeout}}, false, "freeze thaw begin", "agent failed", true},
+		"hangs in the freeze":        {fakeGuest{freezes: []error{timeout}}, false, "freeze thaw begin", "did not answer in time", false},
+		"hangs in freeze and thaw":   {fakeGuest{freezes: []error{timeout}, thaws: []error{timeout}}, false, "freeze thaw begin", "did not answer in time", true},
+		"hangs, refuses to thaw":     {fakeGuest{freezes: []error{timeout}, thaws: []error{refusal}}, false, "freeze thaw begin", "did not answer in time", true},
+		"libvirt goes":               {fakeGuest{freezes: []error{broken}}, false, "freeze thaw begin", "libvirt failed: client socket is closed", false},
+		"libvirt stays away":         {fakeGuest{freezes: []error{broken}, thaws: []error{broken}}, false, "freeze thaw begin", "libvirt failed", true},
+		"thaws late":                 {fakeGuest{thaws: []error{timeout, timeout}}, true, "freeze begin thaw thaw thaw", "", false},
+		"does not thaw":              {fakeGuest{thaws: []error{timeout, timeout, timeout}}, true, "freeze begin thaw thaw thaw", "virsh domfsthaw v", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &c.guest
@@ -73,6 +83,9 @@ func TestFreezeIsHeldAroundTheBeginningOnly(t *testing.T) {
 			}
 			if q.frozen != c.frozen || q.unsure != c.unsure || !strings.Contains(q.warning, c.warning) || (q.warning == "") != (c.warning == "") {
 				t.Errorf("%+v", q)
+			}
+			if found := q.note != ""; found != (name == "was frozen") {
+				t.Errorf("note %q", q.note)
 			}
 		})
 	}

@@ -35,6 +35,12 @@ func TestRunningGuest(t *testing.T) {
 	g.WaitAgent()
 	t.Run("ingest while it writes", func(t *testing.T) { ingestWhileWriting(t, g) })
 	t.Run("scratch space runs out", func(t *testing.T) { scratchRunsOut(t, g, small) })
+	t.Run("scratch space runs short", func(t *testing.T) { scratchRunsShort(t, g, small) })
+	t.Run("stalls at the end", func(t *testing.T) { stallsAtTheEnd(t, g, small) })
+	t.Run("killed while it is stalled", func(t *testing.T) { killedWhileStalled(t, g, small) })
+	t.Run("connection lost while frozen", func(t *testing.T) { lostWhileFrozen(t, g) })
+	t.Run("killed while it is frozen", func(t *testing.T) { killedWhileFrozen(t, g) })
+	t.Run("found frozen", func(t *testing.T) { foundFrozen(t, g) })
 	t.Run("cancelled ingest", func(t *testing.T) { cancelledIngest(t, g) })
 	t.Run("agent hangs", func(t *testing.T) { agentHangs(t, g) })
 	t.Run("destroyed ingest", func(t *testing.T) { destroyedIngest(t, g) })
@@ -104,25 +110,62 @@ func sumInside(t *testing.T, raw string, offset int64, file string) string {
 // guest go on without having seen an error.
 func scratchRunsOut(t *testing.T, g *testguest.Guest, dir string) {
 	_, d := domainOf(t, g)
-	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir})
+	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, keepFree: nothing})
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Many blocks that were written before are written again.
-	g.Run(`setsid sh -c 'dd if=/dev/urandom of=/root/before bs=1M count=19 conv=notrunc,fsync 2>/root/dd; echo $? >/root/status' >/dev/null 2>&1 &`)
-	err = l.check(t.Context())
-	for end := time.Now().Add(20 * time.Second); err == nil && time.Now().Before(end); err = l.check(t.Context()) {
-		time.Sleep(200 * time.Millisecond)
-	}
-	wantError(t, err, "no space left", dir)
+	overwrite(g)
+	wantError(t, firstFailure(t, l), "no space left", dir)
 	if err := l.close(); err != nil {
 		t.Error(err)
 	}
 	wantNoJob(t, g, dir)
 	wantState(t, g, "running")
+	wantWritten(t, g)
+}
+
+// scratchRunsShort must end the job before the guest is held up.
+func scratchRunsShort(t *testing.T, g *testguest.Guest, dir string) {
+	_, d := domainOf(t, g)
+	_, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, NoQuiesce: true})
+	wantError(t, err, g.Name, "MiB are free in "+dir, "256 MiB must stay free", "--scratch-dir")
+	wantNoJob(t, g, dir)
+
+	shell(t, "mount", "-o", "remount,size=40m", dir)
+	defer shell(t, "mount", "-o", "remount,size=4m", dir)
+	most := func(size int64) int64 { return size - 4<<20 }
+	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, NoQuiesce: true, keepFree: most})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overwrite(g)
+	wantError(t, firstFailure(t, l), g.Name, "stopped before", "must stay free", "--scratch-dir")
+	wantState(t, g, "running")
+	if err := l.close(); err != nil {
+		t.Error(err)
+	}
+	wantNoJob(t, g, dir)
+	wantWritten(t, g)
+}
+
+// overwrite has the guest begin to write many blocks that it wrote before.
+func overwrite(g *testguest.Guest) {
+	g.Run(`rm -f /root/status; setsid sh -c 'dd if=/dev/urandom of=/root/before bs=1M count=19 conv=notrunc,fsync 2>/root/dd; echo $? >/root/status' >/dev/null 2>&1 &`)
+}
+
+// wantWritten waits until overwrite is done, and fails if the guest saw a write fail.
+func wantWritten(t *testing.T, g *testguest.Guest) {
+	t.Helper()
 	if status := g.Run("while [ ! -e /root/status ]; do sleep 0.2; done; cat /root/status; dmesg | grep -c 'I/O error' || true"); status != "0\n0" {
 		t.Errorf("the guest saw its writes fail: %s", status)
 	}
+}
+
+// firstFailure looks at a guest until there is something wrong.
+func firstFailure(t *testing.T, l *live) (err error) {
+	t.Helper()
+	waitFor(t, "a failure", func() bool { err = l.check(t.Context()); return err != nil })
+	return err
 }
 
 // cancelledIngest is Ctrl-C while the disks are read.

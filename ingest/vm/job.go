@@ -51,36 +51,47 @@ func jobSocket(d *libvirt.Domain) (string, error) {
 	return job.Pull.Server.UNIX.Socket, nil
 }
 
-// clearJob makes sure that the domain is free for a backup job. One that a killed run left is ended, and said so; one
-// of a living process is an error that names it.
-func clearJob(name, uuid string, d *libvirt.Domain) (note string, err error) {
+// clearJob makes sure that the domain is free for a backup job. One that a killed run left is ended, and the guest goes
+// on if it stalled because of it; the notes say so. One of a living process is an error that names it.
+func clearJob(name, uuid string, d *libvirt.Domain) (notes []string, err error) {
 	stats, err := d.GetJobStats(0)
 	if err != nil {
-		return "", fmt.Errorf("VM %q: its jobs: %w", name, sentence(err))
+		return nil, fmt.Errorf("VM %q: its jobs: %w", name, sentence(err))
 	}
 	if stats.Type == libvirt.DOMAIN_JOB_NONE {
-		return "", nil
+		return nil, nil
 	}
 	if stats.Operation != libvirt.DOMAIN_JOB_OPERATION_BACKUP {
-		return "", fmt.Errorf("VM %q is busy: libvirt is running a job (%s) on it; try again when it has ended", name, operationName(stats.Operation))
+		return nil, fmt.Errorf("VM %q is busy: libvirt is running a job (%s) on it; try again when it has ended", name, operationName(stats.Operation))
 	}
 	socket, err := jobSocket(d)
 	if err != nil {
-		return "", fmt.Errorf("VM %q: its backup job: %w", name, sentence(err))
+		return nil, fmt.Errorf("VM %q: its backup job: %w", name, sentence(err))
 	}
 	dir := filepath.Dir(socket)
 	if filepath.Base(dir) != dirPrefix+uuid {
-		return "", fmt.Errorf("VM %q is being backed up by another program%s: wait until that has ended, or end it with virsh domjobabort %s", name, at(socket), name)
+		return nil, fmt.Errorf("VM %q is being backed up by another program%s: wait until that has ended, or end it with virsh domjobabort %s", name, at(socket), name)
 	}
 	s, err := lockScratch(dir)
 	if err != nil {
-		return "", fmt.Errorf("VM %q: a backup job is running, its directory %s: %w", name, dir, err)
+		return nil, fmt.Errorf("VM %q: a backup job is running, its directory %s: %w", name, dir, err)
 	}
-	defer s.remove()
 	if err := endJob(d, s.socket()); err != nil {
-		return "", fmt.Errorf("VM %q: ending the backup job that a killed run left: %w", name, err)
+		s.lock.Close()
+		return nil, fmt.Errorf("VM %q: ending the backup job that a killed run left: %w", name, err)
 	}
-	return "ended the backup job that a killed run of vaultfs had left", nil
+	notes = append(notes, "ended the backup job that a killed run of vaultfs had left")
+	if err := s.remove(); err != nil {
+		return nil, fmt.Errorf("VM %q: %w", name, err)
+	}
+	resumed, err := resumeStalled(d, name)
+	if err != nil {
+		return nil, fmt.Errorf("VM %q: %w", name, err)
+	}
+	if resumed {
+		notes = append(notes, "resumed the guest, which had been paused since that job's scratch space was full")
+	}
+	return notes, nil
 }
 
 func at(socket string) string {

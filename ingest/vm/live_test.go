@@ -1,12 +1,10 @@
 package vm
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -166,38 +164,4 @@ func TestJobOfALivingRunIsLeftAlone(t *testing.T) {
 	if err := l.check(t.Context()); err != nil {
 		t.Errorf("the first run lost its job: %v", err)
 	}
-}
-
-func TestJobOfAKilledRunIsEnded(t *testing.T) {
-	g := idle(t, testguest.Spec{NoAgent: true})
-	_, d := domainOf(t, g)
-	dir := testguest.Dir(t)
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childEnv+"="+g.Name+" "+dir)
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "begun\n" {
-		t.Fatalf("child says %q", line)
-	}
-	child.Process.Kill()
-	child.Wait()
-	testguest.Virsh(t, "backup-dumpxml", g.Name) // the job outlives its process
-
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if l.note == "" {
-		t.Error("the clean-up is not said")
-	}
-	if err := l.close(); err != nil {
-		t.Error(err)
-	}
-	wantNoJob(t, g, dir)
-	wantState(t, g, "running")
 }

@@ -1,36 +1,77 @@
 package vm
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
+
+	"vaultfs/internal/testguest"
 )
 
-// childEnv makes the test binary begin a live backup of the named VM and hang, to be killed: "NAME SCRATCHDIR".
-const childEnv = "VAULTFS_TEST_BEGIN"
+// childEnv makes the test binary a process to be killed: "begin NAME SCRATCHDIR" begins a live backup of the VM and
+// hangs, "freeze NAME SCRATCHDIR" hangs while it is frozen.
+const childEnv = "VAULTFS_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	var name, dir string
-	if n, _ := fmt.Sscan(os.Getenv(childEnv), &name, &dir); n == 2 {
-		beginAndHang(name, dir)
+	var what, name, dir string
+	if n, _ := fmt.Sscan(os.Getenv(childEnv), &what, &name, &dir); n == 3 {
+		fmt.Println("failed:", child(what, name, dir))
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-func beginAndHang(name, dir string) {
+func child(what, name, dir string) error {
 	h, err := connect(uri)
-	if err == nil {
-		d, err2 := h.lookup(name)
-		if err = err2; err == nil {
-			_, err = beginLive(context.Background(), d, &Options{ScratchDir: dir, NoQuiesce: true})
-		}
-	}
 	if err != nil {
-		fmt.Println("failed:", err)
-		os.Exit(1)
+		return err
 	}
-	fmt.Println("begun")
-	time.Sleep(time.Hour)
+	d, err := h.lookup(name)
+	if err != nil {
+		return err
+	}
+	hang := func() error {
+		fmt.Println("hangs")
+		time.Sleep(time.Hour)
+		return nil
+	}
+	if what == "freeze" {
+		l, err := newLink(d)
+		if err != nil {
+			return err
+		}
+		_, err = frozenWhile(context.Background(), name, l, time.Hour, hang)
+		return err
+	}
+	if _, err := beginLive(context.Background(), d, &Options{ScratchDir: dir, NoQuiesce: true, keepFree: nothing}); err != nil {
+		return err
+	}
+	return hang()
+}
+
+// nothing need be kept free in a test's scratch directory.
+func nothing(int64) int64 { return 0 }
+
+// startChild starts a child and waits until it hangs. The function kills it, by SIGKILL.
+func startChild(t *testing.T, what string, g *testguest.Guest, dir string, env ...string) (kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), childEnv+"="+what+" "+g.Name+" "+dir), env...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() { cmd.Process.Kill(); cmd.Wait() }
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "hangs\n" {
+		kill()
+		t.Fatalf("child says %q", line)
+	}
+	return kill
 }

@@ -61,6 +61,8 @@ type Options struct {
 	Verify     bool   // read back and rehash what was written before the commit
 	Program    string // and version, for the snapshot
 	Progress   *ingest.Progress
+
+	keepFree func(size int64) int64 // in place of the function of that name
 }
 
 // Result is a committed snapshot and how it came to be.

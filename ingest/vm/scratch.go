@@ -27,7 +27,9 @@ var errLocked = errors.New("in use by another vaultfs process")
 type scratch struct {
 	dir      string
 	lock     *os.File
+	found    bool   // a run that was killed had left the directory
 	confined string // the host's mandatory access control, for error texts
+	keepFree func(size int64) int64
 }
 
 // defaultScratchDir is on the host's disk, not in /run: a job may keep as much as the guest writes.
@@ -55,14 +57,15 @@ func makeScratch(parent, uuid string, l label) (*scratch, error) {
 	if err := makePassable(parent); err != nil {
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("scratch directory: %w", err)
+	made := os.Mkdir(dir, 0o700)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return nil, fmt.Errorf("scratch directory: %w", made)
 	}
 	s, err := lockScratch(dir)
 	if err != nil {
 		return nil, err
 	}
-	s.confined = l.confined
+	s.found, s.confined = made != nil, l.confined
 	if err := s.prepare(l); err != nil {
 		s.remove()
 		return nil, err
@@ -106,7 +109,7 @@ func lockScratch(dir string) (*scratch, error) {
 		f.Close()
 		return nil, err
 	}
-	return &scratch{dir: dir, lock: f}, nil
+	return &scratch{dir: dir, lock: f, keepFree: keepFree}, nil
 }
 
 // samePlace reports whether the open directory is still what its path names.

@@ -24,3 +24,13 @@ func TestScratchIsPassableWhateverTheUmask(t *testing.T) {
 		}
 	}
 }
+
+func TestKeepFree(t *testing.T) {
+	for size, want := range map[int64]int64{
+		4 << 20: leastFree, 10 << 30: leastFree, 50 << 30: 1 << 30, 1 << 40: mostFree,
+	} {
+		if got := keepFree(size); got != want {
+			t.Errorf("of %d bytes %d are kept free, want %d", size, got, want)
+		}
+	}
+}

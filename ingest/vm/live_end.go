@@ -1,0 +1,66 @@
+package vm
+
+import (
+	"fmt"
+
+	"libvirt.org/go/libvirt"
+)
+
+// close ends the job, removes what it used and makes sure that the guest is left neither frozen nor stalled.
+func (l *live) close() error {
+	defer l.link.close()
+	for _, d := range l.disks {
+		d.Close()
+	}
+	l.disks = nil
+	if l.thawer != nil {
+		if err := l.thawer.finish(l.guest.name); err != nil {
+			l.quiesce.warning = err.Error()
+		}
+	}
+	failed := l.endJob()
+	// Whether the job ended or not: until it does, its guest may come to stall.
+	if err := l.resume(); failed == nil {
+		failed = err
+	}
+	if failed != nil {
+		return fmt.Errorf("VM %q: %w", l.guest.name, failed)
+	}
+	return nil
+}
+
+// endJob ends the job and gives up its directory.
+func (l *live) endJob() error {
+	if err := endJob(l.link.reach(), l.scratch.socket()); err != nil {
+		l.scratch.lock.Close() // the next run finds the job by the directory, and ends it
+		return err
+	}
+	return l.scratch.remove()
+}
+
+// resume lets a guest go on that stalled while it was read.
+func (l *live) resume() error {
+	if !l.ran {
+		return nil
+	}
+	_, err := resumeStalled(l.link.reach(), l.guest.name)
+	return err
+}
+
+// stalled reports whether QEMU has stopped a guest because a write failed. Where the scratch space is full, it does so
+// before the guest can see an error; the write is tried again when the guest goes on.
+func stalled(d *libvirt.Domain) bool {
+	state, reason, err := d.GetState()
+	return err == nil && state == libvirt.DOMAIN_PAUSED && reason == int(libvirt.DOMAIN_PAUSED_IOERROR)
+}
+
+// resumeStalled lets a guest go on if it is stalled.
+func resumeStalled(d *libvirt.Domain, name string) (resumed bool, err error) {
+	if !stalled(d) {
+		return false, nil
+	}
+	if err := d.Resume(); err != nil {
+		return false, fmt.Errorf("it is paused because a write failed: %w; resume it with virsh resume %s", sentence(err), name)
+	}
+	return true, nil
+}
