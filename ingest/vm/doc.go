@@ -6,8 +6,12 @@
 // guest that is shut off is read offline, through qemu-nbd.
 //
 // Whatever happens, the guest ends in the state it was found in: a job that was begun is ended, a guest that was frozen
-// is thawed, scratch files and socket are removed. What a killed run left behind is known by the name of its directory
-// and its lock (see scratch.go), and is cleaned up by the next run. A job of another program is never touched.
+// is thawed, one that stalled is resumed, scratch files and socket are removed. If we are killed while the guest is
+// frozen, another process thaws it (see lifeline.go). What else a killed run left behind is known by the name of its
+// directory and its lock (see scratch.go), and is cleaned up by the next run. A job of another program is never touched.
+//
+// The scratch directory needs as much space as the guest overwrites while it is read. A job is not begun, and is stopped,
+// when less is free there than space.go says.
 //
 // This package is the only door to libvirt.
 package vm

@@ -30,12 +30,16 @@ func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result,
 		return nil, err
 	}
 	defer d.Free()
+	source, err := o.sourceName(name)
+	if err != nil {
+		return nil, err
+	}
 	mode, uuid, err := modeOf(d, name, &o)
 	if err != nil {
 		return nil, err
 	}
 	s, err := r.NewSession(ctx, repo.SessionOptions{
-		Source: "vm/" + o.sourceName(name), Kind: "vm", Machine: uuid, Adopt: o.Adopt, Verify: o.Verify,
+		Source: "vm/" + source, Kind: "vm", Machine: uuid, Adopt: o.Adopt, Verify: o.Verify,
 	})
 	if err != nil {
 		return nil, err
@@ -47,13 +51,6 @@ func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result,
 	}
 	result.Snapshot, err = s.Commit(ctx, result.info(&o, uuid))
 	return result, err
-}
-
-func (o *Options) sourceName(vm string) string {
-	if o.Name != "" {
-		return o.Name
-	}
-	return vm
 }
 
 func modeOf(d *libvirt.Domain, name string, o *Options) (mode, uuid string, err error) {
