@@ -10,9 +10,10 @@ import (
 // SmallPacks makes sessions write packs of about 64 KiB, list each at once and
 // merge their runs often, and new passwords cheap, until it is undone.
 func SmallPacks() (undo func()) {
-	target, bytes, merge, cost := packTarget, runBytes, mergeRuns, passwordCost
-	packTarget, runBytes, mergeRuns, passwordCost = 64<<10, 1, 3, seal.KDF{Memory: 64, Time: 1, Threads: 1}
-	return func() { packTarget, runBytes, mergeRuns, passwordCost = target, bytes, merge, cost }
+	target, room, bytes, merge, cost := packTarget, packRoom, runBytes, mergeRuns, passwordCost
+	packTarget, packRoom, runBytes, mergeRuns = 64<<10, 600<<10, 1, 3
+	passwordCost = seal.KDF{Memory: 64, Time: 1, Threads: 1}
+	return func() { packTarget, packRoom, runBytes, mergeRuns, passwordCost = target, room, bytes, merge, cost }
 }
 
 // ResolveIn is Resolve among snapshots that are given.

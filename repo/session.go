@@ -70,13 +70,13 @@ type Session struct {
 }
 
 // packTarget is the size at which a pack is closed, in bytes; packRoom is for
-// the last chunk and the footer. Tests lower the target.
-var packTarget = 16 << 20
-
-const (
-	packRoom    = chunk.MaxSize + 1<<20
-	packWriters = 2
+// the last chunk and the footer. Tests lower both.
+var (
+	packTarget = 16 << 20
+	packRoom   = chunk.MaxSize + 1<<20
 )
+
+const packWriters = 2
 
 // NewSession opens a session. ErrSourceTaken and ErrSourceBusy are told apart.
 func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, error) {
