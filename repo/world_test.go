@@ -131,8 +131,8 @@ const segment = repo.SegmentSize
 // newBackup draws a backup; two of one seed are equal.
 func newBackup(source string, seed uint64) backup {
 	return backup{source, scattered{2*segment + 1<<20 + 1536, map[int64][]byte{
-		1 << 20:           random(seed, 150<<10),
-		segment + 12345:   random(seed+1, 90<<10),
+		1 << 20:           random(seed, 90<<10),
+		segment + 12345:   random(seed+1, 60<<10),
 		2*segment + 1<<20: random(seed+2, 1536),
 	}}, random(seed+3, 60<<10), random(seed+4, 700)}
 }
@@ -143,8 +143,8 @@ func random(seed uint64, n int) []byte { return noise(seed, n+1<<17)[1<<17:][:n]
 // changed is the backup a little later.
 func (b backup) changed(seed uint64) backup {
 	data := maps.Clone(b.disk.data)
-	data[30<<20] = random(seed, 50<<10)
-	data[segment+40<<20] = random(seed+1, 170<<10)
+	data[30<<20] = random(seed, 40<<10)
+	data[segment+40<<20] = random(seed+1, 110<<10)
 	b.disk.data = data
 	return b
 }
