@@ -151,14 +151,12 @@ func TestRebuildIsRefusedWhileSomeoneIsAtWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.RebuildIndex(t.Context()); !errors.Is(err, repo.ErrInUse) || !strings.Contains(err.Error(), "/mnt") {
+	// Readers do not mind, and must not keep backups from going on.
+	if err := r.RebuildIndex(t.Context()); err != nil {
 		t.Errorf("while a mount is up: %v", err)
 	}
 	if err := pin.Release(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-	if err := r.RebuildIndex(t.Context()); err != nil {
-		t.Error(err)
 	}
 }
 

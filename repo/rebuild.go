@@ -222,7 +222,7 @@ func (r *Repo) rewriteLostIndex(ctx context.Context) error {
 
 // RebuildIndex writes runs and a head that say what the footers of all packs
 // say, in the place of those that are there. It is refused with ErrInUse while
-// anybody else is at work.
+// anybody else writes or collects.
 func (r *Repo) RebuildIndex(ctx context.Context) error {
 	if err := r.clearDead(ctx); err != nil {
 		return err
@@ -271,14 +271,15 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 	return r.refresh(ctx)
 }
 
-// onlyLease refuses when there is a lease but that one.
+// onlyLease refuses when there is a lease but that one. Readers do not mind: they
+// use packs, and take up the new index when they need it.
 func (r *Repo) onlyLease(ctx context.Context, own string) error {
 	sessions, err := r.Sessions(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range sessions {
-		if s.ID != own && s.Alive {
+		if s.ID != own && s.Alive && s.Kind != "read" {
 			return fmt.Errorf("%w: %s by process %d on %s since %s", ErrInUse, s.Purpose, s.PID, s.Host, s.Since.Format("15:04:05"))
 		}
 	}

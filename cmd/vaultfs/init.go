@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"vaultfs/repo"
@@ -63,6 +64,9 @@ func (a *app) init(c *cobra.Command, noEncryption bool, recovery string) error {
 		return usage(c, "--no-encryption and a password were both given: choose one")
 	}
 	st, err := store.Create(a.repoPath)
+	if errors.Is(err, store.ErrExists) && unfinished(a.repoPath) {
+		st, err = store.OpenDir(a.repoPath)
+	}
 	if err != nil {
 		return a.createError(err)
 	}
@@ -118,4 +122,16 @@ func keyLabel() string {
 	}
 	host, _ := os.Hostname()
 	return name + "@" + host
+}
+
+// unfinished tells whether a directory holds nothing but what an init that was
+// interrupted leaves. repo.Init looks closer.
+func unfinished(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if !slices.Contains([]string{"keys", "head", "sessions", "tmp"}, e.Name()) {
+			return false
+		}
+	}
+	return err == nil
 }
