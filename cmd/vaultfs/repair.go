@@ -22,8 +22,8 @@ func (a *app) repairIndexCommand() *cobra.Command {
 		Short: "Make the index anew from the packs",
 		Long: `Make the repository's index anew. The index only says where each piece of data
 lies; every pack says the same of itself, so nothing is lost with the index.
-Nothing but the index is changed. It is refused while anybody else is at work in
-the repository.
+Nothing but the index is changed. It is refused while an ingest goes on; a mount
+does not mind.
 
 Reading works without an index as well, only more slowly to begin with, and the
 next ingest makes a new one by itself.`,
