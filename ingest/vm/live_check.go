@@ -29,7 +29,11 @@ func (l *live) check(context.Context) error {
 
 // jobAlive says why the job is gone, if it is.
 func (l *live) jobAlive() error {
-	socket, err := jobSocket(l.link.reach())
+	d := l.link.reach()
+	socket, err := jobSocket(d)
+	if now := l.link.reach(); err != nil && now != d { // the connection broke meanwhile
+		socket, err = jobSocket(now)
+	}
 	if err == nil && socket == l.scratch.socket() {
 		return nil
 	}

@@ -31,7 +31,12 @@ func (l *live) close() error {
 
 // endJob ends the job and gives up its directory.
 func (l *live) endJob() error {
-	if err := endJob(l.link.reach(), l.scratch.socket()); err != nil {
+	d := l.link.reach()
+	err := endJob(d, l.scratch.socket())
+	if now := l.link.reach(); err != nil && now != d { // the connection broke meanwhile
+		err = endJob(now, l.scratch.socket())
+	}
+	if err != nil {
 		l.scratch.lock.Close() // the next run finds the job by the directory, and ends it
 		return err
 	}
