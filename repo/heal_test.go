@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"vaultfs/chunk"
@@ -186,5 +188,55 @@ func TestNewerHeadIsNotRepaired(t *testing.T) {
 	}
 	if err := st.Delete(t.Context(), next); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A snapshot that is gone from the middle of its source's row, or cannot be
+// read, is not passed over in silence.
+func TestLostSnapshotIsNoticed(t *testing.T) {
+	st := newStore(t)
+	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: []byte("secret"), Cost: cheap}); err != nil {
+		t.Fatal(err)
+	}
+	var made []*repo.Snapshot
+	for i := range 3 {
+		made = append(made, ingestDisk(t, openDamaged(t, st), "disk/a", noise(uint64(i), 1<<16)))
+	}
+	newest := "snapshots/" + made[2].ID
+	b, err := st.Get(t.Context(), newest, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Delete(t.Context(), newest); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Put(t.Context(), newest, append(b[:50:50], b[49:len(b)-1]...)); err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: []byte("secret"), Warn: func(s string) { warned = append(warned, s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := r.Resolve(t.Context(), "disk/a@latest")
+	if err != nil || got.ID != made[1].ID || !strings.Contains(strings.Join(warned, " "), made[2].ID) {
+		t.Errorf("the newest is unreadable: %v, %v; warned %q", got, err, warned)
+	}
+	if err := st.Delete(t.Context(), "snapshots/"+made[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	result, err := r.Verify(t.Context(), repo.VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var objects []string
+	for _, f := range result.Findings {
+		objects = append(objects, f.Object)
+	}
+	for _, lost := range []*repo.Snapshot{made[0], made[2]} {
+		if !slices.Contains(objects, "snapshot "+lost.ID) {
+			t.Errorf("findings are %v, not snapshot %s", objects, lost.ID)
+		}
 	}
 }

@@ -87,12 +87,15 @@ func Open(ctx context.Context, st *store.Dir, o OpenOptions) (*Repo, error) {
 // notRepository tells a directory that lost its config from one that never
 // was a repository.
 func notRepository(ctx context.Context, st *store.Dir) error {
-	keys := 0
-	if err := st.List(ctx, "keys", func(store.Info) error { keys++; return nil }); err != nil {
-		return err
-	}
-	if keys > 0 {
-		return &DamageError{"config", errors.New("missing; `vaultfs key import` puts it back from a recovery file")}
+	found := errors.New("found")
+	for _, dir := range []string{"keys", "packs", "snapshots"} {
+		err := st.List(ctx, dir, func(store.Info) error { return found })
+		if errors.Is(err, found) {
+			return &DamageError{"config", errors.New("missing; `vaultfs key import` puts it back from a recovery file")}
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return ErrNotRepository
 }

@@ -16,8 +16,8 @@ import (
 // backup of a large disk goes on from there.
 // Tests lower these numbers.
 var (
-	runBytes    = 256 << 20
-	runInterval = 10 * time.Second
+	runBytes    = 64 << 20
+	runInterval = 3 * time.Second
 
 	// mergeRuns is how many small runs of its own a session lets stand.
 	mergeRuns = 32

@@ -183,6 +183,10 @@ func (r *Repo) Resolve(ctx context.Context, ref string) (*Snapshot, error) {
 	if missing != nil && err != nil {
 		return nil, errors.Join(missing, err) // it may be the one that cannot be read
 	}
+	if missing == nil && err != nil && !strings.HasPrefix(found.ID, strings.ToLower(ref)) {
+		r.warn(fmt.Sprintf("%v: it may be a newer one of %s than %s of %s, which is taken", err, found.Source, found.Short(),
+			found.Time.Local().Format(time.DateTime)))
+	}
 	return found, missing
 }
 

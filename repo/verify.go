@@ -239,6 +239,11 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 	for _, p := range h.Removed {
 		delete(v.listed, p)
 	}
+	for _, p := range h.Damaged {
+		if _, ok := v.listed[p]; ok && !v.options.ReadData {
+			v.finding(packLabel(p), errors.New("an earlier verify found damage in it; with --read-data it is said what is lost"))
+		}
+	}
 	if err := v.listPresent(ctx); err != nil {
 		return err
 	}
@@ -343,7 +348,24 @@ func (v *verifier) snapshots(ctx context.Context) ([]*Snapshot, error) {
 			return nil, err
 		}
 	}
+	v.findGaps(all)
 	return all, nil
+}
+
+// findGaps reports the snapshots that others name as the one before them and
+// that are not there.
+func (v *verifier) findGaps(all []*Snapshot) {
+	have := map[string]bool{}
+	for _, s := range all {
+		have[s.ID] = true
+	}
+	for _, s := range all {
+		object := "snapshot " + s.Previous
+		if _, told := v.findings[object]; s.Previous == "" || have[s.Previous] || told {
+			continue
+		}
+		v.finding(object, fmt.Errorf("missing; %s of %s names it as the one before", s.Short(), s.Source))
+	}
 }
 
 // walk goes through the structure of the snapshots and notes what is lost.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,12 @@ func (e *statusError) Unwrap() error { return e.err }
 
 // usage is an error in how a command was called.
 func usage(c *cobra.Command, format string, args ...any) error {
-	return &statusError{statusUsage, fmt.Errorf("%s: %s (see %[1]s --help)", c.CommandPath(), fmt.Sprintf(format, args...))}
+	path := c.CommandPath() // the program's own name stands before every error
+	of := ""
+	if _, command, ok := strings.Cut(path, " "); ok {
+		of = command + ": "
+	}
+	return &statusError{statusUsage, fmt.Errorf("%s%s (see %s --help)", of, fmt.Sprintf(format, args...), path)}
 }
 
 // interrupted takes whatever a cancelled command ended with for the

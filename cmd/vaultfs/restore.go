@@ -2,6 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,6 +60,9 @@ raw over what the device held, and an interruption leaves it half written.`,
 
 func (a *app) restore(ctx context.Context, r *repo.Repo, arg, to string, o restore.Options) error {
 	a.onInterrupt = "; what was not written wholly was removed"
+	if err := a.outside(to); err != nil {
+		return err
+	}
 	snap, path, err := resolvePath(ctx, r, arg)
 	if err != nil {
 		return err
@@ -94,4 +102,33 @@ func (a *app) restoreItem(ctx context.Context, r *repo.Repo, snap *repo.Snapshot
 		return nil, err
 	}
 	return []*restore.Written{w}, nil
+}
+
+// outside refuses a destination in the repository's own directory. Of a path
+// that does not exist yet the directory above is looked at.
+func (a *app) outside(to string) error {
+	inside, err := realPath(a.repoPath)
+	if err != nil {
+		return err
+	}
+	place, err := realPath(to)
+	if errors.Is(err, fs.ErrNotExist) {
+		place, err = realPath(filepath.Dir(filepath.Clean(to)))
+	}
+	if err != nil {
+		return nil // what is wrong with it is said by who writes there
+	}
+	if rel, err := filepath.Rel(inside, place); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+		return fmt.Errorf("%s lies inside the repository %s: choose another place", to, a.repoPath)
+	}
+	return nil
+}
+
+// realPath makes a path absolute and free of symbolic links.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
 }

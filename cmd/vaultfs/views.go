@@ -356,8 +356,11 @@ func (p *printer) finding(f repo.Finding) {
 	for _, t := range f.Touches {
 		p.text("  %s  %s  %s  %s: %s lost\n", t.Snapshot.Short(), localTime(t.Snapshot.Time), t.Snapshot.Source, t.Item, iec(t.Bytes))
 	}
-	if len(f.Touches) == 0 {
-		p.text("  no snapshot loses anything by it\n")
+	switch {
+	case strings.HasPrefix(f.Object, "snapshot "):
+		p.text("  this snapshot is lost; the others are not touched by it\n")
+	case len(f.Touches) == 0:
+		p.text("  no snapshot is known to lose anything by it\n")
 	}
 }
 
