@@ -90,7 +90,21 @@ Exit status: 0 done; 1 failed, nothing was committed; 2 wrong usage;
 		a.mountCommand(), a.umountCommand(), a.restoreCommand(),
 		a.verifyCommand(), a.repairCommand(), a.sessionsCommand(), a.versionCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			completionExamples(c)
+		}
+	}
 	return root
+}
+
+// completionExamples gives cobra's own command what all others have.
+func completionExamples(c *cobra.Command) {
+	c.Example = "  vaultfs completion bash > /etc/bash_completion.d/vaultfs"
+	for _, shell := range c.Commands() {
+		shell.Example = "  vaultfs completion " + shell.Name()
+	}
 }
 
 // groupRun is the run of a command that only leads to others.

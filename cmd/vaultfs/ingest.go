@@ -26,6 +26,8 @@ func (a *app) ingestCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ingest KIND",
 		Short: "Back something up",
+		Example: `  vaultfs ingest vm win11
+  vaultfs ingest disk /var/lib/libvirt/images/debian.qcow2`,
 		Long: `Back something up as a new snapshot. Only what the repository does not hold yet
 is stored, whatever it came from.
 

@@ -15,6 +15,8 @@ func (a *app) keyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "key COMMAND",
 		Short: "Manage the passwords that open a repository",
+		Example: `  vaultfs key list
+  vaultfs key export /root/vault.recovery`,
 		Long: `Every key is one password. Any of them opens the repository wholly, and each
 can be removed, except the last.
 

@@ -7,10 +7,11 @@ import (
 
 func (a *app) repairCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "repair COMMAND",
-		Short: "Mend what can be made anew from the rest",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  groupRun,
+		Use:     "repair COMMAND",
+		Short:   "Mend what can be made anew from the rest",
+		Example: `  vaultfs repair index`,
+		Args:    cobra.ArbitraryArgs,
+		RunE:    groupRun,
 	}
 	c.AddCommand(a.repairIndexCommand())
 	return c
