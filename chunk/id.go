@@ -8,7 +8,6 @@ package chunk
 
 import (
 	"encoding/hex"
-	"fmt"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -26,18 +25,6 @@ func (id ID) IsZero() bool { return id == ID{} }
 
 // String is the ID in 64 lower-case hex digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
-
-// ParseID reads what String writes.
-func ParseID(s string) (ID, error) {
-	var id ID
-	if len(s) != hex.EncodedLen(len(id)) {
-		return ID{}, fmt.Errorf("chunk ID %q: %d characters, want %d", s, len(s), hex.EncodedLen(len(id)))
-	}
-	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
-		return ID{}, fmt.Errorf("chunk ID %q: %w", s, err)
-	}
-	return id, nil
-}
 
 // A Namer computes IDs under one key. It may be used concurrently.
 type Namer struct{ hashers sync.Pool }

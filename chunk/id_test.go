@@ -45,21 +45,6 @@ func TestNamerIsConcurrent(t *testing.T) {
 	group.Wait()
 }
 
-func TestParseID(t *testing.T) {
-	id := NewNamer(testKey).Name(nil)
-	if got, err := ParseID(id.String()); err != nil || got != id {
-		t.Errorf("%v, %v", got, err)
-	}
-	for _, s := range []string{"", "00", id.String() + "00", id.String()[1:] + "g"} {
-		if _, err := ParseID(s); err == nil {
-			t.Errorf("%q passes for an ID", s)
-		}
-	}
-	if !(ID{}).IsZero() || id.IsZero() {
-		t.Error("IsZero")
-	}
-}
-
 func BenchmarkNamer(b *testing.B) {
 	n, plain := NewNamer(testKey), random(1, 128<<10)
 	b.SetBytes(int64(len(plain)))

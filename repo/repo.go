@@ -142,12 +142,6 @@ func (r *Repo) SegmentSize() int64 { return int64(r.config.SegmentSize) }
 // DiskCutter cuts disks for this repository.
 func (r *Repo) DiskCutter() *chunk.Disk { return chunk.NewDisk(r.secrets.GrainKey) }
 
-// Free returns the bytes that are free where the repository lies.
-func (r *Repo) Free(ctx context.Context) (int64, error) {
-	free, _, err := r.store.Free(ctx)
-	return free, err
-}
-
 // name is the ID of a chunk of a kind. Data and structure are named under
 // different keys, so no guest can write a block that has the ID of a map.
 func (r *Repo) name(k format.Kind, plain []byte) chunk.ID {
