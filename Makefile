@@ -31,7 +31,7 @@ deps: ## install the Debian packages that tests and demo use
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PKGS) >/dev/null; \
 	fi
 
-demo: deps build ## back up a running VM, prove it, boot it from the mount (about 5 minutes)
+demo: deps build ## back up a running VM, prove it, boot it from the mount (a few minutes)
 	$(SUDO) internal/demo/demo.sh ./vaultfs
 
 test: deps lint race ## everything CI runs: vet, staticcheck, all tests with the race detector
