@@ -19,6 +19,13 @@
 //     VMDK extents are the exception: QEMU opens those by the names that were
 //     looked at here.
 //
+// # An image is whole, or refused
+//
+// QEMU reads what lies behind the end of a file as zeros, so a copy that broke
+// off would become a disk with holes. The tables of qcow2, vdi and vmdk images are
+// compared with the size of the file first; see cut.go. Those of vpc and vhdx
+// QEMU looks at itself.
+//
 // # An image is read as it was at one moment
 //
 // QEMU's own locks tell whether a running guest has an image open for writing.

@@ -61,6 +61,14 @@ func chooseFormat(f *file) (c choice, err error) {
 		return c, fmt.Errorf("looks like %s, and so can the raw disk of a guest that wants it to: %w; give --format %s or --format raw",
 			header, ErrFormat, header)
 	}
+	switch other, err := unreadFormat(f, f.before.size); {
+	case err != nil:
+		return c, err
+	case other == luks:
+		return choice{format: rawFormat, note: "taken as raw: it is encrypted with LUKS and stays so"}, nil
+	case other != "":
+		return c, fmt.Errorf("looks like %s, which is not read: %w; make a qcow2 of it with qemu-img convert, or give --format raw", other, ErrFormat)
+	}
 	return choice{format: rawFormat, note: "taken as raw: it has no header of another format"}, nil
 }
 
@@ -76,6 +84,34 @@ func headerFormat(r io.ReaderAt, size int64) (string, error) {
 		return "", fmt.Errorf("cannot be read (%w)", err)
 	}
 	return identify(head, tail), nil
+}
+
+const luks = "luks"
+
+// unread are the signatures at the start of images that QEMU reads and vaultfs
+// does not (block/qed.h, parallels.c, cloop.c, bochs.c), and of LUKS.
+var unread = []struct{ format, starts string }{
+	{"qed", "QED\x00"},
+	{"parallels", "WithoutFreeSpace"},
+	{"parallels", "WithouFreSpacExt"},
+	{"cloop", "#!/bin/sh\n#V2.0 Format\n"},
+	{"bochs", "Bochs Virtual HD Image"},
+	{luks, "LUKS\xba\xbe"},
+}
+
+// unreadFormat is the name in unread of what a file of that many bytes begins
+// like; "" for none.
+func unreadFormat(r io.ReaderAt, size int64) (string, error) {
+	head := make([]byte, min(size, 32))
+	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("cannot be read (%w)", err)
+	}
+	for _, u := range unread {
+		if bytes.HasPrefix(head, []byte(u.starts)) {
+			return u.format, nil
+		}
+	}
+	return "", nil
 }
 
 // identify looks for the signature of a format in the first and last 512 bytes.

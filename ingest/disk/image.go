@@ -2,10 +2,10 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"vaultfs/ingest"
@@ -68,7 +68,7 @@ func (m *image) open(ctx context.Context, f *file, o *Options) error {
 		m.content = newRawImage(f)
 		return m.checkSize()
 	}
-	if err := m.addChain(f, c.format, o.AllowBacking); err != nil {
+	if err := m.addChain(ctx, f, c.format, o.AllowBacking); err != nil {
 		return err
 	}
 	if err := m.serve(ctx); err != nil {
@@ -91,12 +91,12 @@ func (m *image) checkSize() error {
 }
 
 // addChain makes the layers of an image and of its backing files.
-func (m *image) addChain(f *file, format string, anywhere bool) error {
+func (m *image) addChain(ctx context.Context, f *file, format string, anywhere bool) error {
 	for {
 		if len(m.layers) == maxLayers {
 			return fmt.Errorf("image %q: its backing chain has more than %d images", m.path, maxLayers)
 		}
-		backing, stated, err := m.addLayer(f, format, anywhere)
+		backing, stated, err := m.addLayer(ctx, f, format, anywhere)
 		if err != nil || backing == "" {
 			return err
 		}
@@ -119,7 +119,7 @@ func (m *image) addChain(f *file, format string, anywhere bool) error {
 
 // addLayer adds one image, with the other files of its own, and returns the
 // name and the format of its backing file as they stand in it.
-func (m *image) addLayer(f *file, format string, anywhere bool) (backing, stated string, err error) {
+func (m *image) addLayer(ctx context.Context, f *file, format string, anywhere bool) (backing, stated string, err error) {
 	layer := qemunbd.Layer{Path: f.path, Format: format}
 	switch format {
 	case qcow2Format, qcowFormat:
@@ -127,30 +127,49 @@ func (m *image) addLayer(f *file, format string, anywhere bool) (backing, stated
 		if err != nil {
 			return "", "", fmt.Errorf("image %q %w", f.path, err)
 		}
-		if h.end > uint64(f.before.size) {
-			return "", "", fmt.Errorf("image %q is cut off: it has %d bytes, and its L1 table ends at %d", f.path, f.before.size, h.end)
-		}
-		if h.external {
-			data, err := openNamed(f, "data file", h.dataFile, anywhere)
-			if err != nil {
-				return "", "", err
-			}
-			m.files = append(m.files, data)
-			layer.DataFile = data.path
+		if layer.DataFile, err = m.addClusters(ctx, f, h, anywhere); err != nil {
+			return "", "", err
 		}
 		m.noteState(f, h)
 		backing, stated = h.backing, h.backingFormat
 	case vmdkFormat:
-		if err := m.addExtents(f, anywhere); err != nil {
-			return "", "", err
-		}
+		err = m.addExtents(f, anywhere)
+	case vdiFormat:
+		err = of(f, checkVDI(f, uint64(f.before.size)))
 	case vpcFormat:
-		if err := checkVPC(f, f.before.size); err != nil {
-			return "", "", fmt.Errorf("image %q %w", f.path, err)
-		}
+		err = of(f, checkVPC(f, f.before.size))
+	}
+	if err != nil {
+		return "", "", err
 	}
 	m.chain, m.layers = append(m.chain, f), append(m.layers, layer)
 	return backing, stated, nil
+}
+
+// of names the image that an error is about; nil stays nil.
+func of(f *file, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("image %q %w", f.path, err)
+}
+
+// addClusters opens the data file that a header names, if it does, and compares
+// what the header's tables point at with the file that it is in. It returns the
+// path of the data file.
+func (m *image) addClusters(ctx context.Context, f *file, h *qcowHeader, anywhere bool) (path string, err error) {
+	holder := f
+	if h.external {
+		if holder, err = openNamed(f, "data file", h.dataFile, anywhere); err != nil {
+			return "", err
+		}
+		m.files = append(m.files, holder)
+		path = holder.path
+	}
+	if h.version == 1 {
+		return path, nil
+	}
+	return path, of(f, h.tables.check(ctx, f, uint64(f.before.size), uint64(holder.before.size)))
 }
 
 // noteState tells of what a header says that a person should know.
@@ -174,23 +193,20 @@ func (m *image) addExtents(f *file, anywhere bool) error {
 		m.vmdk = d
 	}
 	if embedded {
-		return nil
+		return of(f, checkSparse(f, uint64(f.before.size)))
 	}
-	var names []string
+	opened := map[string]*file{}
 	for _, e := range d.extents {
-		if slices.Contains(names, e.name) {
-			continue
-		}
-		names = append(names, e.name)
-		extent, err := openNamed(f, "extent", e.name, anywhere)
-		if err != nil {
-			return err
-		}
-		m.files = append(m.files, extent)
-		if e.kind == "SPARSE" || e.kind == "VMFSSPARSE" {
-			if err := checkSparse(extent); err != nil {
-				return fmt.Errorf("image %q: its extent %q %w", f.path, extent.path, err)
+		extent := opened[e.name]
+		if extent == nil {
+			if extent, err = openNamed(f, "extent", e.name, anywhere); err != nil {
+				return err
 			}
+			opened[e.name] = extent
+			m.files = append(m.files, extent)
+		}
+		if err := e.checkFile(extent, uint64(extent.before.size)); err != nil {
+			return fmt.Errorf("image %q: its extent %q %w", f.path, extent.path, err)
 		}
 	}
 	return nil
@@ -210,6 +226,9 @@ func (m *image) count(ctx context.Context, p *ingest.Progress) error {
 func (m *image) copy(ctx context.Context, s *repo.Session, p *ingest.Progress) (it repo.Item, err error) {
 	if m.content == nil {
 		it.Root, it.Size, err = ingest.CopyStream(ctx, s, m.stream, p)
+		if err == nil && it.Size == 0 {
+			err = ErrEmpty // the program that should have written it failed
+		}
 	} else {
 		it.Size = m.content.Size()
 		it.Root, err = ingest.CopyDisk(ctx, s, m.content, p)
@@ -238,6 +257,9 @@ func (m *image) explain(err error) error {
 	}
 	if lockError.MatchString(err.Error()) {
 		return fmt.Errorf("image %q %w", m.path, ErrInUse)
+	}
+	if errors.Is(err, ErrEmpty) {
+		return err
 	}
 	if m.path == Stream {
 		return fmt.Errorf("standard input: %w", err)

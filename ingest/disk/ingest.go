@@ -23,6 +23,7 @@ var (
 	ErrOutside = errors.New("names a file that is not beside it")
 	ErrInUse   = errors.New("is open for writing by another process (a running VM?): use `vaultfs ingest vm`, or shut the VM down")
 	ErrChanged = errors.New("while it was being read")
+	ErrEmpty   = errors.New("standard input was empty: nothing to back up")
 )
 
 // Options says how images are read and what becomes of them.
@@ -73,7 +74,10 @@ func (o *Options) complete(files []string) error {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	streams := 0
+	why, streams := "", 0
+	if o.Name != "" {
+		why = unfit(o.Name)
+	}
 	for _, f := range files {
 		if f == Stream {
 			streams++
@@ -84,8 +88,8 @@ func (o *Options) complete(files []string) error {
 		return fmt.Errorf("%w: no disk image given", ErrUsage)
 	case o.Format != "" && !known(o.Format):
 		return fmt.Errorf("%w: format %q: want one of %s", ErrUsage, o.Format, formatList())
-	case o.Name != printable(o.Name):
-		return fmt.Errorf("%w: name %q holds what cannot be printed", ErrUsage, o.Name)
+	case why != "":
+		return fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, why)
 	case streams > 1:
 		return fmt.Errorf("%w: standard input is given twice", ErrUsage)
 	case streams > 0 && o.Name == "":
@@ -114,6 +118,9 @@ func plan(files []string, name string) ([]set, error) {
 	from := map[string]string{} // source to file
 	for _, f := range files {
 		item := itemName(f)
+		if why := unfit(item); why != "" {
+			return nil, fmt.Errorf("%w: image %q cannot give its name to the source, it %s: give another with --name", ErrUsage, f, why)
+		}
 		s := set{source: Kind + "/" + item, files: []string{f}, names: []string{item}}
 		if other, ok := from[s.source]; ok {
 			return nil, fmt.Errorf("%w: %q and %q would both become the source %s: give --name", ErrUsage, other, f, s.source)

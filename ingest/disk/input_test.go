@@ -63,6 +63,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"-", "-"}, Options{Name: "x", Stdin: os.Stdin}},
 		{[]string{"a.raw"}, Options{Format: "nbd"}},
 		{[]string{"a.raw"}, Options{Name: "a\nb"}},
+		{[]string{"a.raw"}, Options{Name: "a@b"}},
+		{[]string{"a.raw"}, Options{Name: " "}},
 		{[]string{"a/x.raw", "b/x.qcow2"}, Options{}},
 	} {
 		if err := mustFail(t, r, c.files, c.o); !errors.Is(err, ErrUsage) {
@@ -106,7 +108,7 @@ func TestStream(t *testing.T) {
 	chdir(t)
 	r := newRepo(t)
 	segment := int(r.SegmentSize())
-	for _, size := range []int{0, 1, 512, 4097, 3 << 20, segment, segment + 1} {
+	for _, size := range []int{1, 512, 4097, 3 << 20, segment, segment + 1} {
 		disk := make([]byte, size)
 		copy(disk, guest(7, min(size, 9<<20)))
 		copy(disk[size-min(size, 5000):], guest(8, min(size, 5000)))
@@ -126,6 +128,31 @@ func TestStream(t *testing.T) {
 				t.Error("a stream is not cut as a file is")
 			}
 		}
+	}
+}
+
+// TestEmptyStream: nothing is what a failed producer writes.
+func TestEmptyStream(t *testing.T) {
+	err := mustFail(t, newRepo(t), []string{"-"}, Options{Name: "s", Stdin: strings.NewReader("")})
+	if !errors.Is(err, ErrEmpty) || err.Error() != "standard input was empty: nothing to back up" {
+		t.Error(err)
+	}
+}
+
+// TestFileNames: a file whose name is none for a source needs another one.
+func TestFileNames(t *testing.T) {
+	chdir(t)
+	r := newRepo(t)
+	for _, path := range []string{"db@monday.raw", " .raw"} {
+		write(t, path, guest(1, 5000))
+		err := mustFail(t, r, []string{path}, Options{})
+		if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--name") {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+	s, it := ingestOne(t, r, "db@monday.raw", Options{Name: "db"})
+	if s.Source != "disk/db" || it.Name != "db@monday" {
+		t.Errorf("source %q, item %q", s.Source, it.Name)
 	}
 }
 

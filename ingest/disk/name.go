@@ -21,6 +21,20 @@ func itemName(file string) string {
 	return printable(base)
 }
 
+// unfit says why a name is none for a source, which is written as SOURCE@TIME and
+// shown on terminals; "" when it is.
+func unfit(name string) string {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return "is empty"
+	case strings.Contains(name, "@"):
+		return "holds an @, which separates a source from a time"
+	case name != printable(name):
+		return "holds what cannot be printed"
+	}
+	return ""
+}
+
 // suffixOf is the known suffix of a name, in lower case; "" for none.
 func suffixOf(name string) string {
 	if ext := strings.ToLower(filepath.Ext(name)); slices.Contains(suffixes, ext) {

@@ -19,7 +19,7 @@ type qcowHeader struct {
 	dataFile      string // its name
 	dirty         bool   // was not closed
 	snapshots     uint32 // internal ones
-	end           uint64 // of the L1 table, in the file
+	tables        qcow2Tables
 }
 
 const (
@@ -82,14 +82,16 @@ var errEncrypted = errors.New("is encrypted, which is not supported: decrypt it 
 
 func readQcow2(r io.ReaderAt, head []byte, version uint32) (*qcowHeader, error) {
 	h := &qcowHeader{version: version, snapshots: binary.BigEndian.Uint32(head[60:])}
-	table, entries := binary.BigEndian.Uint64(head[40:]), uint64(binary.BigEndian.Uint32(head[36:]))
-	if table > 1<<62 {
-		return nil, fmt.Errorf("is damaged (L1 table at %#x)", table)
-	}
-	h.end = table + 8*entries
 	bits := binary.BigEndian.Uint32(head[20:])
 	if bits < 9 || bits > 21 {
 		return nil, fmt.Errorf("is damaged (clusters of 2^%d bytes)", bits)
+	}
+	table := binary.BigEndian.Uint64(head[40:])
+	if table > 1<<62 {
+		return nil, fmt.Errorf("is damaged (L1 table at %#x)", table)
+	}
+	h.tables = qcow2Tables{
+		guest: binary.BigEndian.Uint64(head[24:]), offset: table, entries: uint64(binary.BigEndian.Uint32(head[36:])), clusterBits: bits,
 	}
 	cluster := uint64(1) << bits
 	if binary.BigEndian.Uint32(head[32:]) != 0 {
@@ -126,6 +128,7 @@ func readQcow2(r io.ReaderAt, head []byte, version uint32) (*qcowHeader, error) 
 func (h *qcowHeader) features(incompatible uint64) error {
 	h.dirty = incompatible&incompatDirty != 0
 	h.external = incompatible&incompatData != 0
+	h.tables.external, h.tables.subclusters = h.external, incompatible&incompatSubL2 != 0
 	switch {
 	case incompatible&incompatCorrupt != 0:
 		return errors.New("is marked as corrupt by QEMU: look at it with qemu-img check before anything else")

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ type vmdkExtent struct {
 	sectors int64  // of the guest
 	kind    string // FLAT, SPARSE, …
 	name    string // as it stands there
+	offset  int64  // of its data in the file, in sectors, if it is flat
 }
 
 const (
@@ -35,14 +35,6 @@ const (
 	maxExtents    = 4096
 	noParent      = "ffffffff"
 )
-
-// vmdkSparse is what matters here of the header of a sparse extent: magic 4,
-// version 4, flags 4, capacity 8, grain size 8, descriptor's offset 8 and size 8,
-// all little-endian and in sectors.
-type vmdkSparse struct {
-	cow                                        bool // of the older kind, which has another header and no descriptor
-	capacity, descriptorOffset, descriptorSize uint64
-}
 
 // readVMDK reads the descriptor of a VMDK disk, and whether it stands inside
 // of a sparse extent, which then is the whole disk. Its errors are what to say
@@ -81,23 +73,6 @@ func readVMDK(r io.ReaderAt, size int64) (d *vmdkDescriptor, embedded bool, err 
 }
 
 var errExtent = errors.New("is one extent of a disk: give the disk's descriptor file")
-
-// readVMDKSparse returns nil for what is not a sparse extent.
-func readVMDKSparse(r io.ReaderAt) (*vmdkSparse, error) {
-	var p [44]byte
-	n, err := r.ReadAt(p[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("cannot be read (%w)", err)
-	}
-	switch {
-	case n >= 4 && string(p[:4]) == vmdkCOWMagic:
-		return &vmdkSparse{cow: true}, nil
-	case n < len(p) || string(p[:4]) != vmdkSparseMagic:
-		return nil, nil
-	}
-	u64 := binary.LittleEndian.Uint64
-	return &vmdkSparse{capacity: u64(p[12:]), descriptorOffset: u64(p[28:]), descriptorSize: u64(p[36:])}, nil
-}
 
 var (
 	vmdkAssignment = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_.:]*)\s*=\s*(.*)$`)
@@ -166,7 +141,26 @@ func (d *vmdkDescriptor) extent(m []string) error {
 	if len(d.extents) == maxExtents {
 		return fmt.Errorf("has more than %d extents", maxExtents)
 	}
-	d.extents = append(d.extents, vmdkExtent{sectors, m[3], m[4]})
+	offset := int64(0)
+	if m[5] != "" {
+		if offset, err = strconv.ParseInt(m[5], 10, 64); err != nil {
+			return fmt.Errorf("has an extent at sector %s", m[5])
+		}
+	}
+	d.extents = append(d.extents, vmdkExtent{sectors, m[3], m[4], offset})
+	return nil
+}
+
+// checkFile compares an extent with its file, which has size bytes.
+func (e *vmdkExtent) checkFile(r io.ReaderAt, size uint64) error {
+	switch e.kind {
+	case "FLAT", "VMFS":
+		if sectors := uint64(e.offset + e.sectors); sectors > size/vmdkSector {
+			return cutOff("file", size, sectors*vmdkSector)
+		}
+	case "SPARSE", "VMFSSPARSE":
+		return checkSparse(r, size)
+	}
 	return nil
 }
 
@@ -180,16 +174,6 @@ func (d *vmdkDescriptor) check(embedded bool) error {
 		return errors.New("is damaged (its descriptor names no extent)")
 	}
 	return nil
-}
-
-// checkSparse refuses a sparse extent of no capacity: QEMU takes that for a
-// descriptor of more extents.
-func checkSparse(r io.ReaderAt) error {
-	h, err := readVMDKSparse(r)
-	if err == nil && (h == nil || h.capacity == 0 && !h.cow) {
-		err = errors.New("is no sparse extent")
-	}
-	return err
 }
 
 // size is the guest's bytes.
