@@ -23,9 +23,8 @@
 //
 // QEMU reads what lies behind the end of a file as zeros, so a copy that broke
 // off would become a disk with holes. The tables of qcow2, vdi and vmdk images are
-// compared with the size of the file first; see cut.go. QEMU itself looks at the
-// end of vpc images and at where the blocks of vhdx ones begin, but not at where
-// those end. Nobody looks at the old qcow.
+// compared with the size of the file first; see cut.go. Those of vpc and vhdx
+// QEMU looks at itself. Nobody looks at those of the old qcow.
 //
 // # An image is read as it was at one moment
 //
