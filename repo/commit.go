@@ -73,7 +73,7 @@ func (s *Session) flush(ctx context.Context) error {
 	}
 	packers = append(packers, &s.structure)
 	for _, p := range packers {
-		if err := p.flush(ctx); err != nil {
+		if err := p.flush(); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 		s.bytesNew.Add(int64(len(plain)))
 	}
 	l.payload = format.Payload(l.payload[:0], plain)
-	return id, to.add(ctx, k, id, len(plain), l.payload)
+	return id, to.add(k, id, len(plain), l.payload)
 }
 
 // claim tells whether the caller is to store the chunk: neither the repository

@@ -8,9 +8,10 @@ import (
 	"github.com/zeebo/blake3"
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
+	"vaultfs/repo/seal"
 )
 
-// A packer collects the sealed chunks of one sort into packs.
+// A packer collects the chunks of one sort into packs.
 type packer struct {
 	session *Session
 	kind    format.PackKind
@@ -20,41 +21,38 @@ type packer struct {
 	header  format.PackHeader
 }
 
-// add seals a payload into the open pack, and sends the pack off when it is full.
-func (p *packer) add(ctx context.Context, k format.Kind, id chunk.ID, plain int, payload []byte) error {
+// add takes a payload into the open pack, and sends the pack off when it is full.
+func (p *packer) add(k format.Kind, id chunk.ID, plain int, payload []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open == nil {
-		if err := p.start(); err != nil {
-			return err
-		}
+		p.start()
 	}
 	p.open.Add(k, id, plain, payload)
 	if p.open.Size() < packTarget && p.open.Len() < format.MaxPackEntries {
 		return nil
 	}
-	return p.flushLocked(ctx)
+	return p.flushLocked()
 }
 
-func (p *packer) start() error {
+func (p *packer) start() {
 	s := p.session
 	p.header = format.PackHeader{Kind: p.kind, Session: s.id, Salt: newSalt()}
 	key := s.repo.secrets.DataPackKey(s.secret, s.id, p.header.Salt)
 	if p.kind == format.StructurePack {
 		key = s.repo.secrets.StructurePackKey(s.id, p.header.Salt)
 	}
-	p.open = format.NewPack(p.header, newBox(key), p.buffer())
-	return nil
+	p.open = format.NewPack(p.header, seal.NewBox(key), p.buffer())
 }
 
 // flush sends off what the packer holds.
-func (p *packer) flush(ctx context.Context) error {
+func (p *packer) flush() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open == nil {
 		return nil
 	}
-	return p.flushLocked(ctx)
+	return p.flushLocked()
 }
 
 // absorb takes over what another packer of the same kind holds, if one pack
@@ -68,7 +66,7 @@ func (p *packer) absorb(o *packer) {
 	o.open = nil
 }
 
-func (p *packer) flushLocked(ctx context.Context) error {
+func (p *packer) flushLocked() error {
 	var sealed []byte
 	if p.kind == format.DataPack {
 		sealed = p.session.sealed
@@ -79,7 +77,7 @@ func (p *packer) flushLocked(ctx context.Context) error {
 	}
 	pack := &writtenPack{bytes: b, header: p.header, entries: p.open.Entries(), hash: blake3.Sum256(b)}
 	p.open = nil
-	p.session.send(ctx, pack)
+	p.session.send(pack)
 	return nil
 }
 
@@ -118,7 +116,7 @@ func (s *Session) recycle(b []byte) {
 }
 
 // send writes a pack in the background; it waits while packWriters are busy.
-func (s *Session) send(ctx context.Context, p *writtenPack) {
+func (s *Session) send(p *writtenPack) {
 	s.writers.Go(func() error {
 		err := s.write(s.ctx, p)
 		if err != nil {

@@ -9,8 +9,6 @@ import (
 	"vaultfs/repo/seal"
 )
 
-func newBox(key seal.Key) *seal.Box { return seal.NewBox(key) }
-
 // readBack reads a pack from the medium and proves that every chunk in it is
 // what its entry says. It reads over the bytes that were written, which are
 // wiped first: nothing but the medium can make them right again.

@@ -41,6 +41,10 @@ type ownRun struct {
 	entries int
 }
 
+// small tells whether merging is worth it. Large runs stay as they are and do
+// not count: else a backup that has many of them would merge at every publish.
+func (r ownRun) small() bool { return r.entries <= format.MaxRunEntries/2 }
+
 // fail keeps the first error of a writer.
 func (r *runs) fail(err error) {
 	r.mu.Lock()
@@ -81,7 +85,13 @@ func (s *Session) publishRun(ctx context.Context) error {
 		}
 		pending = pending[n:]
 	}
-	if len(s.runs.own) < mergeRuns {
+	small := 0
+	for _, r := range s.runs.own {
+		if r.small() {
+			small++
+		}
+	}
+	if small < mergeRuns {
 		return nil
 	}
 	return s.mergeOwn(ctx)
@@ -202,7 +212,7 @@ func (s *Session) mergeOwn(ctx context.Context) error {
 		return nil
 	}
 	for _, r := range s.runs.own {
-		if r.entries > format.MaxRunEntries/2 {
+		if !r.small() {
 			keep = append(keep, r)
 			continue
 		}
