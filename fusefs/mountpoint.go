@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
+	"vaultfs/internal/paths"
 )
 
 // checkMountPoint refuses a directory that cannot or should not be mounted on, and
@@ -24,7 +23,7 @@ func checkMountPoint(dir, exclude string) (string, error) {
 	case !info.IsDir():
 		return "", fmt.Errorf("mount point %s is not a directory", dir)
 	}
-	path, err := resolve(dir)
+	path, err := paths.Real(dir)
 	if err != nil {
 		return "", fmt.Errorf("mount point: %w", err)
 	}
@@ -52,23 +51,14 @@ func checkOutside(path, exclude string) error {
 	if exclude == "" {
 		return nil
 	}
-	exclude, err := resolve(exclude)
+	exclude, err := paths.Real(exclude)
 	if err != nil {
 		return fmt.Errorf("repository: %w", err)
 	}
-	if rel, err := filepath.Rel(exclude, path); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+	if paths.Inside(exclude, path) {
 		return fmt.Errorf("mount point %s lies inside the repository %s", path, exclude)
 	}
 	return nil
-}
-
-// resolve makes a path absolute and free of symbolic links.
-func resolve(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(path)
 }
 
 // mountError says what to do about a mount that failed.

@@ -13,8 +13,8 @@ import (
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// paths lists all directories of a tree of sources, and what latest is.
-func paths(d *sourceDir) (all []string) {
+// pathsOf lists all directories of a tree of sources, and what latest is.
+func pathsOf(d *sourceDir) (all []string) {
 	for _, s := range d.snapshots {
 		all = append(all, s.path+" "+s.ID)
 	}
@@ -22,7 +22,7 @@ func paths(d *sourceDir) (all []string) {
 		all = append(all, join(d.path, "latest")+" "+d.latest.name)
 	}
 	for _, sub := range d.dirs {
-		all = append(all, paths(sub)...)
+		all = append(all, pathsOf(sub)...)
 	}
 	slices.Sort(all)
 	return all
@@ -57,7 +57,7 @@ func TestArrange(t *testing.T) {
 	for range 10 {
 		rand.Shuffle(len(snapshots), func(i, j int) { snapshots[i], snapshots[j] = snapshots[j], snapshots[i] })
 		root := arrange(snapshots)
-		if got := paths(root); !slices.Equal(got, want) {
+		if got := pathsOf(root); !slices.Equal(got, want) {
 			t.Fatalf("got\n%s", strings.Join(got, "\n"))
 		}
 		if d := root.at("vm/a/b"); d == nil || !d.time.Equal(noon) {

@@ -44,7 +44,8 @@ func (e *DamageError) Unwrap() error { return e.Err }
 func (e *DamageError) Is(target error) bool { return target == ErrDamaged }
 
 // damage names the object of an error that tells of damage, of bytes that the
-// medium does not give back, and of a missing object; any other error is only given the object's name.
+// medium does not give back, and of a missing object; any other error is only
+// given the object's name.
 func damage(object string, err error) error {
 	switch {
 	case err == nil:

@@ -13,8 +13,7 @@ import (
 )
 
 // How often a session publishes what it has stored: an interrupted first
-// backup of a large disk goes on from there.
-// Tests lower these numbers.
+// backup of a large disk goes on from there. Tests lower these numbers.
 var (
 	runBytes    = 64 << 20
 	runInterval = 3 * time.Second

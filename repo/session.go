@@ -32,7 +32,6 @@ type Stats struct {
 	BytesTotal             int64 // given to Put, in chunks
 	BytesNew               int64 // of them in chunks that the repository did not hold
 	BytesStored            int64 // of packs that are durable
-	BytesVerified          int64 // of those packs, read back and rehashed
 }
 
 // A Session is a snapshot that is not committed yet. It holds a lease from
@@ -66,7 +65,7 @@ type Session struct {
 	free    chan []byte // pack buffers
 	runs    runs
 
-	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesVerified, packsVerified atomic.Int64
+	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, packsVerified atomic.Int64
 }
 
 // packTarget is the size at which a pack is closed, in bytes; packRoom is for
@@ -177,9 +176,6 @@ func (s *Session) open(ctx context.Context) (err error) {
 // ID is the ID that the snapshot will have.
 func (s *Session) ID() string { return s.id.String() }
 
-// Source is the name of what is backed up.
-func (s *Session) Source() string { return s.options.Source }
-
 // Previous is the newest snapshot of the same source, or nil.
 func (s *Session) Previous() *Snapshot { return s.previous }
 
@@ -189,7 +185,7 @@ func (s *Session) Repo() *Repo { return s.repo }
 // Stats returns what has been counted so far.
 func (s *Session) Stats() Stats {
 	return Stats{s.chunksTotal.Load(), s.chunksNew.Load(), s.bytesTotal.Load(),
-		s.bytesNew.Load(), s.bytesStored.Load(), s.bytesVerified.Load()}
+		s.bytesNew.Load(), s.bytesStored.Load()}
 }
 
 // Note adds a line to what the snapshot tells of how it came to be.

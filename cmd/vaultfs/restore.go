@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"vaultfs/internal/paths"
 	"vaultfs/repo"
 	"vaultfs/restore"
 )
@@ -107,28 +107,19 @@ func (a *app) restoreItem(ctx context.Context, r *repo.Repo, snap *repo.Snapshot
 // outside refuses a destination in the repository's own directory. Of a path
 // that does not exist yet the directory above is looked at.
 func (a *app) outside(to string) error {
-	inside, err := realPath(a.repoPath)
+	inside, err := paths.Real(a.repoPath)
 	if err != nil {
 		return err
 	}
-	place, err := realPath(to)
+	place, err := paths.Real(to)
 	if errors.Is(err, fs.ErrNotExist) {
-		place, err = realPath(filepath.Dir(filepath.Clean(to)))
+		place, err = paths.Real(filepath.Dir(filepath.Clean(to)))
 	}
 	if err != nil {
 		return nil // what is wrong with it is said by who writes there
 	}
-	if rel, err := filepath.Rel(inside, place); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+	if paths.Inside(inside, place) {
 		return fmt.Errorf("%s lies inside the repository %s: choose another place", to, a.repoPath)
 	}
 	return nil
-}
-
-// realPath makes a path absolute and free of symbolic links.
-func realPath(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(path)
 }

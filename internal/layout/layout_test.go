@@ -26,14 +26,15 @@ var may = map[string][]string{
 	"internal/nbd":         {},
 	"internal/nbd/qemunbd": {"internal/nbd"},
 	"internal/qcow2":       {},
+	"internal/paths":       {},
 	"ingest":               {"chunk", "repo", "internal/nbd"},
 	"ingest/disk":          {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
 	"ingest/vm":            {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
 	"restore":              {"repo", "internal/qcow2"},
-	"fusefs":               {"repo", "internal/qcow2"},
+	"fusefs":               {"repo", "internal/qcow2", "internal/paths"},
 	"internal/testguest":   {},
 	"internal/layout":      {},
-	"cmd/vaultfs":          {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "fusefs", "restore"},
+	"cmd/vaultfs":          {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "fusefs", "restore", "internal/paths"},
 }
 
 // doors lists who may import an outside library. What is not named here is
