@@ -12,6 +12,4 @@
 //
 // The scratch directory needs as much space as the guest overwrites while it is read. A job is not begun, and is stopped,
 // when less is free there than space.go says.
-//
-// This package is the only door to libvirt.
 package vm

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"vaultfs/internal/virt"
+
 	"libvirt.org/go/libvirt"
 )
 
@@ -141,7 +143,7 @@ func (h *hold) result(name string) quiesce {
 
 // noAnswer reports whether a call failed because the agent did not answer in time.
 func noAnswer(err error) bool {
-	return isCode(err, libvirt.ERR_AGENT_COMMAND_TIMEOUT) || isCode(err, libvirt.ERR_AGENT_UNRESPONSIVE)
+	return virt.IsCode(err, libvirt.ERR_AGENT_COMMAND_TIMEOUT) || virt.IsCode(err, libvirt.ERR_AGENT_UNRESPONSIVE)
 }
 
 // refused reports whether the agent itself answered that it will not do as told: nothing is frozen by that, nor will be.
@@ -154,7 +156,7 @@ func refused(err error) bool {
 func silent(name string, err error) quiesce {
 	return quiesce{
 		why:     "the guest agent did not answer in time",
-		warning: fmt.Sprintf("VM %q was not frozen: the guest agent did not answer in time (%v)", name, sentence(err)),
+		warning: fmt.Sprintf("VM %q was not frozen: the guest agent did not answer in time (%v)", name, virt.Sentence(err)),
 	}
 }
 
@@ -164,12 +166,12 @@ func failedFreeze(name string, err error) quiesce {
 		return silent(name, err)
 	case refused(err):
 		return quiesce{
-			why:     "the guest agent failed: " + sentence(err).Error(),
-			warning: fmt.Sprintf("VM %q was not frozen: the guest agent failed: %v", name, sentence(err)),
+			why:     "the guest agent failed: " + virt.Sentence(err).Error(),
+			warning: fmt.Sprintf("VM %q was not frozen: the guest agent failed: %v", name, virt.Sentence(err)),
 		}
 	}
 	return quiesce{
-		why:     "libvirt failed: " + sentence(err).Error(),
-		warning: fmt.Sprintf("VM %q was not frozen: libvirt failed: %v", name, sentence(err)),
+		why:     "libvirt failed: " + virt.Sentence(err).Error(),
+		warning: fmt.Sprintf("VM %q was not frozen: libvirt failed: %v", name, virt.Sentence(err)),
 	}
 }

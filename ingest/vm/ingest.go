@@ -10,6 +10,7 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"vaultfs/ingest"
+	"vaultfs/internal/virt"
 	"vaultfs/repo"
 )
 
@@ -20,12 +21,12 @@ func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result,
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	h, err := connect(o.Connect)
+	h, err := virt.Connect(o.Connect)
 	if err != nil {
 		return nil, err
 	}
-	defer h.close()
-	d, err := h.lookup(name)
+	defer h.Close()
+	d, err := h.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
@@ -56,17 +57,17 @@ func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result,
 func modeOf(d *libvirt.Domain, name string, o *Options) (mode, uuid string, err error) {
 	active, err := d.IsActive()
 	if err != nil {
-		return "", "", fmt.Errorf("VM %q: %w", name, sentence(err))
+		return "", "", fmt.Errorf("VM %q: %w", name, virt.Sentence(err))
 	}
 	if uuid, err = d.GetUUIDString(); err != nil {
-		return "", "", fmt.Errorf("VM %q: %w", name, sentence(err))
+		return "", "", fmt.Errorf("VM %q: %w", name, virt.Sentence(err))
 	}
 	mode, err = o.choose(name, active)
 	return mode, uuid, err
 }
 
 // ingest copies the guest into the session, and makes sure of what it copied. When it returns the guest is as it was.
-func (r *Result) ingest(ctx context.Context, s *repo.Session, h *host, d *libvirt.Domain, o *Options) (err error) {
+func (r *Result) ingest(ctx context.Context, s *repo.Session, h *virt.Host, d *libvirt.Domain, o *Options) (err error) {
 	src, err := begin(ctx, r.Mode, h, d, o)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (r *Result) ingest(ctx context.Context, s *repo.Session, h *host, d *libvir
 }
 
 // begin opens the guest's disks the way the mode says.
-func begin(ctx context.Context, mode string, h *host, d *libvirt.Domain, o *Options) (source, error) {
+func begin(ctx context.Context, mode string, h *virt.Host, d *libvirt.Domain, o *Options) (source, error) {
 	if mode == ModeLive {
 		l, err := beginLive(ctx, d, o)
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"vaultfs/internal/virt"
+
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
 )
@@ -35,7 +37,7 @@ func jobXML(disks []disk, s *scratch) (string, error) {
 // jobSocket is the socket of the domain's backup job; "" if it has no such job, or one that pushes.
 func jobSocket(d *libvirt.Domain) (string, error) {
 	text, err := d.BackupGetXMLDesc(0)
-	if isCode(err, libvirt.ERR_NO_DOMAIN_BACKUP) {
+	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN_BACKUP) {
 		return "", nil
 	}
 	if err != nil {
@@ -56,7 +58,7 @@ func jobSocket(d *libvirt.Domain) (string, error) {
 func clearJob(name, uuid string, d *libvirt.Domain) (notes []string, err error) {
 	stats, err := d.GetJobStats(0)
 	if err != nil {
-		return nil, fmt.Errorf("VM %q: its jobs: %w", name, sentence(err))
+		return nil, fmt.Errorf("VM %q: its jobs: %w", name, virt.Sentence(err))
 	}
 	if stats.Type == libvirt.DOMAIN_JOB_NONE {
 		return nil, nil
@@ -66,7 +68,7 @@ func clearJob(name, uuid string, d *libvirt.Domain) (notes []string, err error) 
 	}
 	socket, err := jobSocket(d)
 	if err != nil {
-		return nil, fmt.Errorf("VM %q: its backup job: %w", name, sentence(err))
+		return nil, fmt.Errorf("VM %q: its backup job: %w", name, virt.Sentence(err))
 	}
 	dir := filepath.Dir(socket)
 	if filepath.Base(dir) != dirPrefix+uuid {
@@ -120,11 +122,11 @@ func operationName(op libvirt.DomainJobOperationType) string {
 func endJob(d *libvirt.Domain, socket string) error {
 	for deadline := time.Now().Add(jobEnd); ; {
 		now, err := jobSocket(d)
-		if isCode(err, libvirt.ERR_OPERATION_INVALID) || isCode(err, libvirt.ERR_NO_DOMAIN) {
+		if virt.IsCode(err, libvirt.ERR_OPERATION_INVALID) || virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
 			return nil // the domain has stopped, and the job with it
 		}
 		if err != nil {
-			return sentence(err)
+			return virt.Sentence(err)
 		}
 		if now != socket {
 			return nil
@@ -142,5 +144,5 @@ func because(err error) string {
 	if err == nil {
 		return ""
 	}
-	return ": " + strings.TrimSpace(sentence(err).Error())
+	return ": " + strings.TrimSpace(virt.Sentence(err).Error())
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"vaultfs/internal/virt"
+
 	"libvirt.org/go/libvirt"
 )
 
@@ -27,23 +29,23 @@ type link struct {
 	since  time.Time        // since when libvirt is away; zero while it is there
 
 	redialled []*libvirt.Domain
-	hosts     []*host // of redialled
+	hosts     []*virt.Host // of redialled
 }
 
 // newLink begins with a domain and a connection that stay the caller's.
 func newLink(d *libvirt.Domain) (*link, error) {
 	uuid, err := d.GetUUIDString()
 	if err != nil {
-		return nil, sentence(err)
+		return nil, virt.Sentence(err)
 	}
 	conn, err := d.DomainGetConnect()
 	if err != nil {
-		return nil, sentence(err)
+		return nil, virt.Sentence(err)
 	}
 	uri, err := conn.GetURI()
 	if err != nil {
 		conn.Close()
-		return nil, sentence(err)
+		return nil, virt.Sentence(err)
 	}
 	return &link{uri: uri, uuid: uuid, conn: conn, domain: d}, nil
 }
@@ -80,18 +82,18 @@ func (l *link) alive() bool {
 
 // redial finds the domain over a new connection. The old one is kept until close: somebody may be in a call.
 func (l *link) redial() error {
-	h, err := connect(l.uri)
+	h, err := virt.Connect(l.uri)
 	if err != nil {
 		return err
 	}
-	d, err := h.conn.LookupDomainByUUIDString(l.uuid)
+	d, err := h.Conn.LookupDomainByUUIDString(l.uuid)
 	if err != nil {
-		h.close()
-		return fmt.Errorf("VM %s: %w", l.uuid, sentence(err))
+		h.Close()
+		return fmt.Errorf("VM %s: %w", l.uuid, virt.Sentence(err))
 	}
 	l.conn.Close()
-	h.conn.Ref()
-	l.conn, l.domain = h.conn, d
+	h.Conn.Ref()
+	l.conn, l.domain = h.Conn, d
 	l.hosts, l.redialled = append(l.hosts, h), append(l.redialled, d)
 	return nil
 }
@@ -102,7 +104,7 @@ func (l *link) close() {
 		d.Free()
 	}
 	for _, h := range l.hosts {
-		h.close()
+		h.Close()
 	}
 	l.conn.Close()
 }

@@ -2,9 +2,10 @@ package vm
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
+
+	"vaultfs/internal/virt"
 
 	"libvirt.org/go/libvirt"
 )
@@ -18,18 +19,18 @@ type Domain struct {
 
 // List is every guest of the host, by name.
 func List(ctx context.Context, uri string) ([]Domain, error) {
-	h, err := connect(uri)
+	h, err := virt.Connect(uri)
 	if err != nil {
 		return nil, err
 	}
-	defer h.close()
+	defer h.Close()
 	var list []Domain
-	err = h.each(func(d *libvirt.Domain) error {
+	err = h.Each(func(d *libvirt.Domain) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		one, err := describe(d)
-		if isCode(err, libvirt.ERR_NO_DOMAIN) {
+		if virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
 			return nil // undefined since it was listed
 		}
 		list = append(list, one)
@@ -53,35 +54,6 @@ func describe(d *libvirt.Domain) (Domain, error) {
 		return Domain{}, err
 	}
 	return Domain{Name: g.name, UUID: g.uuid, State: stateName(state), Disks: len(g.disks)}, nil
-}
-
-// names is the name of every domain, sorted.
-func (h *host) names() ([]string, error) {
-	var names []string
-	err := h.each(func(d *libvirt.Domain) error {
-		if name, err := d.GetName(); err == nil {
-			names = append(names, name)
-		}
-		return nil
-	})
-	slices.Sort(names)
-	return names, err
-}
-
-// each calls f with every domain and frees them all.
-func (h *host) each(f func(*libvirt.Domain) error) error {
-	all, err := h.conn.ListAllDomains(0)
-	if err != nil {
-		return fmt.Errorf("listing the VMs of %s: %w", h.uri, sentence(err))
-	}
-	var failed error
-	for i := range all {
-		if failed == nil {
-			failed = f(&all[i])
-		}
-		all[i].Free()
-	}
-	return failed
 }
 
 func stateName(s libvirt.DomainState) string {

@@ -8,6 +8,7 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"vaultfs/internal/nbd"
+	"vaultfs/internal/virt"
 )
 
 const (
@@ -77,7 +78,7 @@ func (l *live) prepare(d *libvirt.Domain, o *Options) (err error) {
 func liveGuest(d *libvirt.Domain) (*guest, string, error) {
 	text, err := d.GetXMLDesc(libvirt.DOMAIN_XML_SECURE)
 	if err != nil {
-		return nil, "", sentence(err)
+		return nil, "", virt.Sentence(err)
 	}
 	g, err := parseGuest(text)
 	return g, text, err
@@ -92,7 +93,7 @@ func (l *live) begin(ctx context.Context, o *Options) error {
 	d := l.link.reach()
 	state, _, err := d.GetState()
 	if err != nil {
-		return fmt.Errorf("VM %q: %w", l.guest.name, sentence(err))
+		return fmt.Errorf("VM %q: %w", l.guest.name, virt.Sentence(err))
 	}
 	l.ran = state == libvirt.DOMAIN_RUNNING || state == libvirt.DOMAIN_BLOCKED
 	begin := func() error {

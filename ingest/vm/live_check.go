@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"vaultfs/internal/virt"
+
 	"libvirt.org/go/libvirt"
 )
 
@@ -45,7 +47,7 @@ func (l *live) gone(err error) error {
 	for range 30 {
 		active, err := l.link.reach().IsActive()
 		if err != nil {
-			return fmt.Errorf("VM %q: %w", l.guest.name, sentence(err))
+			return fmt.Errorf("VM %q: %w", l.guest.name, virt.Sentence(err))
 		}
 		if !active {
 			return fmt.Errorf("VM %q stopped while it was being read: start again, it will be read offline", l.guest.name)
@@ -53,7 +55,7 @@ func (l *live) gone(err error) error {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if err != nil {
-		return fmt.Errorf("VM %q: its backup job: %w", l.guest.name, sentence(err))
+		return fmt.Errorf("VM %q: its backup job: %w", l.guest.name, virt.Sentence(err))
 	}
 	return fmt.Errorf("VM %q: the backup job ended before everything was read (aborted by someone, or the guest was restarted)", l.guest.name)
 }

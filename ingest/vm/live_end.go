@@ -3,6 +3,8 @@ package vm
 import (
 	"fmt"
 
+	"vaultfs/internal/virt"
+
 	"libvirt.org/go/libvirt"
 )
 
@@ -65,7 +67,7 @@ func resumeStalled(d *libvirt.Domain, name string) (resumed bool, err error) {
 		return false, nil
 	}
 	if err := d.Resume(); err != nil {
-		return false, fmt.Errorf("it is paused because a write failed: %w; resume it with virsh resume %s", sentence(err), name)
+		return false, fmt.Errorf("it is paused because a write failed: %w; resume it with virsh resume %s", virt.Sentence(err), name)
 	}
 	return true, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vaultfs/internal/testguest"
+	"vaultfs/internal/virt"
 )
 
 // childEnv makes the test binary a process to be killed: "begin NAME SCRATCHDIR" begins a live backup of the VM and
@@ -26,11 +27,11 @@ func TestMain(m *testing.M) {
 }
 
 func child(what, name, dir string) error {
-	h, err := connect(uri)
+	h, err := virt.Connect(uri)
 	if err != nil {
 		return err
 	}
-	d, err := h.lookup(name)
+	d, err := h.Lookup(name)
 	if err != nil {
 		return err
 	}

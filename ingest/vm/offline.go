@@ -11,6 +11,7 @@ import (
 
 	"vaultfs/internal/nbd"
 	"vaultfs/internal/nbd/qemunbd"
+	"vaultfs/internal/virt"
 )
 
 // offline is a guest that is shut off, its images open through qemu-nbd.
@@ -32,10 +33,10 @@ type fileState struct {
 }
 
 // beginOffline opens the images of a domain that is shut off. The caller calls close.
-func beginOffline(ctx context.Context, h *host, d *libvirt.Domain) (*offline, error) {
+func beginOffline(ctx context.Context, h *virt.Host, d *libvirt.Domain) (*offline, error) {
 	text, err := d.GetXMLDesc(libvirt.DOMAIN_XML_INACTIVE)
 	if err != nil {
-		return nil, sentence(err)
+		return nil, virt.Sentence(err)
 	}
 	g, err := parseGuest(text)
 	if err != nil {
@@ -55,14 +56,14 @@ func beginOffline(ctx context.Context, h *host, d *libvirt.Domain) (*offline, er
 }
 
 // open notes the state of every image of a disk's chain, then serves and opens it.
-func (o *offline) open(ctx context.Context, h *host, d *disk) error {
+func (o *offline) open(ctx context.Context, h *virt.Host, d *disk) error {
 	if d.special != "" {
 		return fmt.Errorf("disk %s cannot be read offline: %s; start the VM and use --mode live", d.target, d.special)
 	}
 	if d.kind == "network" {
 		return fmt.Errorf("disk %s is on the network (%s) and cannot be read offline; start the VM and use --mode live", d.target, d.path)
 	}
-	if err := h.resolveVolume(d); err != nil {
+	if err := resolveVolume(h, d); err != nil {
 		return err
 	}
 	chain, err := chainOf(ctx, d)
@@ -92,23 +93,23 @@ func (o *offline) open(ctx context.Context, h *host, d *disk) error {
 }
 
 // resolveVolume turns a disk that names a volume of a storage pool into one that names the volume's path.
-func (h *host) resolveVolume(d *disk) error {
+func resolveVolume(h *virt.Host, d *disk) error {
 	if d.kind != "volume" {
 		return nil
 	}
-	pool, err := h.conn.LookupStoragePoolByName(d.volume.Pool)
+	pool, err := h.Conn.LookupStoragePoolByName(d.volume.Pool)
 	if err != nil {
-		return fmt.Errorf("disk %s: storage pool %q: %w", d.target, d.volume.Pool, sentence(err))
+		return fmt.Errorf("disk %s: storage pool %q: %w", d.target, d.volume.Pool, virt.Sentence(err))
 	}
 	defer pool.Free()
 	volume, err := pool.LookupStorageVolByName(d.volume.Volume)
 	if err != nil {
-		return fmt.Errorf("disk %s: volume %q of storage pool %q: %w", d.target, d.volume.Volume, d.volume.Pool, sentence(err))
+		return fmt.Errorf("disk %s: volume %q of storage pool %q: %w", d.target, d.volume.Volume, d.volume.Pool, virt.Sentence(err))
 	}
 	defer volume.Free()
 	path, err := volume.GetPath()
 	if err != nil {
-		return fmt.Errorf("disk %s: volume %q: %w", d.target, d.volume.Volume, sentence(err))
+		return fmt.Errorf("disk %s: volume %q: %w", d.target, d.volume.Volume, virt.Sentence(err))
 	}
 	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() && st.Mode()&os.ModeDevice == 0 {
 		return fmt.Errorf("disk %s: volume %s is not a file or device of this host (%q); start the VM and use --mode live", d.target, d.path, path)
@@ -150,7 +151,7 @@ func (a fileState) changed(b fileState) string {
 func (o *offline) check(context.Context) error {
 	active, err := o.domain.IsActive()
 	if err != nil {
-		return fmt.Errorf("VM %q: %w", o.guest.name, sentence(err))
+		return fmt.Errorf("VM %q: %w", o.guest.name, virt.Sentence(err))
 	}
 	if active {
 		return fmt.Errorf("VM %q was started while it was being read offline: start again, it will be read live", o.guest.name)

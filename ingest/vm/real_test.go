@@ -12,19 +12,20 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"vaultfs/internal/testguest"
+	"vaultfs/internal/virt"
 )
 
 const uri = testguest.URI
 
 // domainOf connects to libvirt and looks a test's guest up.
-func domainOf(t *testing.T, g *testguest.Guest) (*host, *libvirt.Domain) {
+func domainOf(t *testing.T, g *testguest.Guest) (*virt.Host, *libvirt.Domain) {
 	t.Helper()
-	h, err := connect(uri)
+	h, err := virt.Connect(uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.close)
-	d, err := h.lookup(g.Name)
+	t.Cleanup(h.Close)
+	d, err := h.Lookup(g.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

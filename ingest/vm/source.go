@@ -8,6 +8,7 @@ import (
 
 	"vaultfs/ingest"
 	"vaultfs/internal/nbd"
+	"vaultfs/internal/virt"
 )
 
 // source is a guest whose disks are open for reading: live or offline.
@@ -48,7 +49,7 @@ func (d openDisk) Data(ctx context.Context, off, n int64) ([]ingest.Run, error) 
 func definition(d *libvirt.Domain) (string, error) {
 	text, err := d.GetXMLDesc(libvirt.DOMAIN_XML_INACTIVE | libvirt.DOMAIN_XML_SECURE)
 	if err != nil {
-		return "", fmt.Errorf("the domain's XML: %w", sentence(err))
+		return "", fmt.Errorf("the domain's XML: %w", virt.Sentence(err))
 	}
 	return text, nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"vaultfs/internal/virt"
+
 	"libvirt.org/go/libvirt"
 )
 
@@ -22,14 +24,14 @@ func thawGuest(d freezer) (err error) {
 			return nil
 		}
 	}
-	return sentence(err)
+	return virt.Sentence(err)
 }
 
 // thawLeft thaws a guest that a killed run may have left frozen. The note says so; a warning says that it failed.
 func thawLeft(name string, d freezer, timeout time.Duration) (note, warning string) {
 	defer answerWithin(d, timeout)()
 	if err := d.FSThaw(nil, 0); err != nil {
-		return "", stuck(name, sentence(err))
+		return "", stuck(name, virt.Sentence(err))
 	}
 	return "a run of vaultfs was killed while it read this guest: the guest was told to thaw, in case it was left frozen", ""
 }
@@ -75,7 +77,7 @@ func (t *thawer) finish(name string) error {
 	if t.err == nil {
 		return nil
 	}
-	return errors.New(stuck(name, sentence(t.err)))
+	return errors.New(stuck(name, virt.Sentence(t.err)))
 }
 
 func stuck(name string, err error) string {

@@ -27,14 +27,16 @@ var may = map[string][]string{
 	"internal/nbd/qemunbd": {"internal/nbd"},
 	"internal/qcow2":       {},
 	"internal/paths":       {},
+	"internal/virt":        {},
 	"ingest":               {"chunk", "repo", "internal/nbd"},
 	"ingest/disk":          {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
-	"ingest/vm":            {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
+	"ingest/vm":            {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd", "internal/virt"},
 	"restore":              {"repo", "internal/qcow2"},
+	"restore/vm":           {"repo", "restore", "internal/virt"},
 	"fusefs":               {"repo", "internal/qcow2", "internal/paths"},
 	"internal/testguest":   {},
 	"internal/layout":      {},
-	"cmd/vaultfs":          {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "fusefs", "restore", "internal/paths"},
+	"cmd/vaultfs":          {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "fusefs", "restore", "restore/vm", "internal/paths"},
 }
 
 // doors lists who may import an outside library. What is not named here is
@@ -44,7 +46,7 @@ var doors = map[string][]string{
 	"github.com/minio/highwayhash":  {"chunk"},
 	"github.com/klauspost/compress": {"repo/format"},
 	"github.com/hanwen/go-fuse":     {"fusefs"},
-	"libvirt.org/go":                {"ingest/vm"},
+	"libvirt.org/go":                {"ingest/vm", "restore/vm", "internal/virt"},
 	"github.com/spf13":              {"cmd/vaultfs"},
 	"github.com/jedib0t":            {"cmd/vaultfs"},
 	"golang.org/x/term":             {"cmd/vaultfs"},
