@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"vaultfs/chunk"
 	"vaultfs/repo/format"
 )
 
@@ -44,9 +43,14 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 }
 
 // checkStructure proves that all structure of every item can be read, and that
-// every chunk is in a pack that is there.
+// every chunk is in a pack that is there. What was taken over from the base is
+// not walked again, so that the cost follows what changed.
 func (s *Session) checkStructure(ctx context.Context) error {
-	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
+	seen, err := s.trusted(ctx)
+	if err != nil {
+		return err
+	}
+	w := &walker{repo: s.repo, seen: seen, data: s.stored}
 	for _, it := range s.items {
 		lost, err := w.item(ctx, it)
 		if err == nil {
@@ -100,7 +104,7 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	items := make([]format.Item, len(s.items))
 	origins := make([]format.ItemOrigin, len(s.items))
 	for i, it := range s.items {
-		items[i] = format.Item{Name: it.Name, Kind: it.Kind, Size: it.Size, Root: it.Root}
+		items[i] = format.Item{Name: it.Name, Kind: it.Kind, Size: it.Size, Root: it.Root, Checkpoint: it.Checkpoint}
 		origins[i] = it.Origin
 		info.Summary.BytesTotal += it.Size
 	}
@@ -111,7 +115,7 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	info.Summary.Milliseconds = time.Since(s.started).Milliseconds()
 	info.Verified = s.verified()
 	m.Private = format.ManifestPrivate{
-		Host: info.Host, Program: info.Program, Mode: info.Mode, Quiesced: info.Quiesced,
+		Host: info.Host, Program: info.Program, Mode: info.Mode, Method: info.Method, Quiesced: info.Quiesced,
 		Verified: info.Verified, Notes: info.Notes, Origins: origins, Summary: info.Summary,
 	}
 	return m

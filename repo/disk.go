@@ -15,6 +15,7 @@ import (
 type Disk struct {
 	repo *Repo
 	root *format.Disk
+	heir *Session // that may take segments over; nil if OpenBase did not open the disk
 
 	mu     sync.Mutex
 	tables []format.DiskTable // by page; nil for one that is not loaded, or of zeros
@@ -125,6 +126,35 @@ func (d *Disk) Check() error {
 	return nil
 }
 
+// entry returns what the page says of a segment; the zero entry means zeros.
+func (d *Disk) entry(segment int) (format.Entry, error) {
+	if segment < 0 || segment >= d.Segments() {
+		return format.Entry{}, fmt.Errorf("segment %d of a disk of %d", segment, d.Segments())
+	}
+	t, err := d.page(segment)
+	if err != nil || t == nil {
+		return format.Entry{}, err
+	}
+	return t[segment%format.PageSegments], nil
+}
+
+// HasData tells whether a segment holds anything but zeros. It needs the
+// segment's page only.
+func (d *Disk) HasData(segment int) (bool, error) {
+	e, err := d.entry(segment)
+	return !e.Map.IsZero(), err
+}
+
+// Segment returns the extents of a segment; none means zeros. The caller does
+// not change them.
+func (d *Disk) Segment(i int) (SegmentMap, error) {
+	s, err := d.segment(i)
+	if err != nil {
+		return nil, err
+	}
+	return s.extents, nil
+}
+
 // A segment is a decoded segment map, and which of its clusters hold data.
 type segment struct {
 	extents format.SegmentMap
@@ -133,14 +163,13 @@ type segment struct {
 
 // segment returns a segment's map; of one that is zeros it is empty.
 func (d *Disk) segment(i int) (*segment, error) {
-	t, err := d.page(i)
+	e, err := d.entry(i)
 	if err != nil {
 		return nil, err
 	}
-	if t == nil || t[i%format.PageSegments].Map.IsZero() {
+	if e.Map.IsZero() {
 		return &segment{bits: d.bits(nil)}, nil
 	}
-	e := t[i%format.PageSegments]
 	v, err := d.repo.maps.get(e.Map, func() (any, int64, error) {
 		b, err := d.repo.fetch(context.Background(), format.DiskMap, e.Map)
 		if err != nil {

@@ -14,18 +14,24 @@ import (
 type DiskWriter struct {
 	session *Session
 	mu      sync.Mutex
-	entries map[int64]format.Entry // by segment; absent ones are zeros
+	entries map[int64]diskSegment // by number; absent ones are zeros
+}
+
+type diskSegment struct {
+	format.Entry
+	from int64 // size of the disk that it was taken over from, in bytes; else 0
 }
 
 // NewDisk starts a disk.
 func (s *Session) NewDisk() *DiskWriter {
-	return &DiskWriter{session: s, entries: map[int64]format.Entry{}}
+	return &DiskWriter{session: s, entries: map[int64]diskSegment{}}
 }
 
 // SetSegment stores the map of a segment. The chunks that it names have been
 // put. A segment that is not set, or has an empty map, is zeros.
 func (w *DiskWriter) SetSegment(ctx context.Context, l *Lane, segment int64, m format.SegmentMap) error {
 	if len(m) == 0 {
+		w.set(segment, diskSegment{})
 		return nil
 	}
 	id, err := l.putStructure(ctx, format.DiskMap, m.Encode())
@@ -33,21 +39,50 @@ func (w *DiskWriter) SetSegment(ctx context.Context, l *Lane, segment int64, m f
 		return fmt.Errorf("segment %d: %w", segment, err)
 	}
 	clusters, grains := m.Counts()
+	w.set(segment, diskSegment{Entry: format.Entry{Map: id, Clusters: uint64(clusters), Grains: uint64(grains)}})
+	return nil
+}
+
+// Inherit takes a segment over from a disk of the session's base as it is, with
+// its map neither read nor stored. Base is what OpenBase gave. It may be called
+// by several goroutines at once.
+func (w *DiskWriter) Inherit(base *Disk, segment int64) error {
+	if base.heir != w.session {
+		return fmt.Errorf("segment %d: the disk to take it over from was not opened by this session", segment)
+	}
+	e, err := base.entry(int(segment))
+	if err != nil {
+		return fmt.Errorf("segment %d: %w", segment, err)
+	}
+	w.set(segment, diskSegment{e, base.Size()})
+	if !e.Map.IsZero() {
+		w.session.inherited.add(e.Map)
+	}
+	return nil
+}
+
+func (w *DiskWriter) set(segment int64, e diskSegment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.entries[segment] = format.Entry{Map: id, Clusters: uint64(clusters), Grains: uint64(grains)}
-	return nil
+	if e.Map.IsZero() {
+		delete(w.entries, segment)
+		return
+	}
+	w.entries[segment] = e
 }
 
 // Finish stores the pages and the root of a disk of size bytes, and returns
 // the root's ID.
 func (w *DiskWriter) Finish(ctx context.Context, l *Lane, size int64) (chunk.ID, error) {
 	d := &format.Disk{Size: size, SegmentSize: w.session.repo.SegmentSize()}
+	if last := d.Segments() - 1; size < d.SegmentSize*d.Segments() && size < w.entries[last].from {
+		return chunk.ID{}, fmt.Errorf("segment %d: it was taken over from a larger disk and holds more than is left of this one", last)
+	}
 	for first := int64(0); first < d.Segments(); first += format.PageSegments {
 		page := make(format.DiskTable, min(format.PageSegments, d.Segments()-first))
 		var sum format.Entry
 		for i := range page {
-			page[i] = w.entries[first+int64(i)]
+			page[i] = w.entries[first+int64(i)].Entry
 			sum.Clusters += page[i].Clusters
 			sum.Grains += page[i].Grains
 		}

@@ -27,6 +27,8 @@ var (
 	ErrSourceBusy     = errors.New("the source is being backed up already")
 	ErrLastKey        = errors.New("the last key cannot be removed")
 	ErrInUse          = errors.New("the repository is in use")
+	ErrNoBase         = errors.New("no earlier snapshot was named to go on from")
+	ErrBaseGone       = errors.New("the earlier snapshot to go on from is gone: it was forgotten meanwhile")
 )
 
 // A DamageError says that an object of the repository is not what was written.

@@ -6,6 +6,7 @@ import (
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
+	"vaultfs/repo/seal"
 )
 
 // A Lane puts chunks into a session. What is put through one lane lies
@@ -59,11 +60,12 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 	if !s.claim(ctx, k, id) {
 		return id, nil
 	}
+	l.payload = format.Payload(l.payload[:0], plain)
 	if !k.Structured() {
 		s.chunksNew.Add(1)
 		s.bytesNew.Add(int64(len(plain)))
+		s.bytesAdded.Add(int64(len(l.payload) + seal.Overhead))
 	}
-	l.payload = format.Payload(l.payload[:0], plain)
 	return id, to.add(k, id, len(plain), l.payload)
 }
 

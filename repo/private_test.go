@@ -69,8 +69,11 @@ func TestNothingInClear(t *testing.T) {
 	}
 	ids = append(ids, repo.SecretsOf(r)...)
 	host, _ := os.Hostname()
+	if len(host) < 24 { // as a lease has it: a short name alone may turn up by chance
+		host = fmt.Sprintf("\x04%c%s\x05", 0x60+len(host), host)
+	}
 	words := []string{marker, "secret", "domain", string(password), "label-of-the-key", "kind-of-vm", "4a9d71c2", "format-of-the-image",
-		"program-name", "mode-of-reading", "ingest ", host + "\x00", fmt.Sprint(b.disk.size)}
+		"program-name", "mode-of-reading", "ingest ", host, fmt.Sprint(b.disk.size)}
 	for name, content := range readTree(t, path) {
 		leases[name] = append(leases[name], content...)
 	}

@@ -142,6 +142,10 @@ func (r *Repo) SegmentSize() int64 { return int64(r.config.SegmentSize) }
 // DiskCutter cuts disks for this repository.
 func (r *Repo) DiskCutter() *chunk.Disk { return chunk.NewDisk(r.secrets.GrainKey) }
 
+// Identify returns the ID that a data chunk of these bytes has. It may be called
+// by several goroutines at once.
+func (r *Repo) Identify(plain []byte) chunk.ID { return r.name(format.Data, plain) }
+
 // name is the ID of a chunk of a kind. Data and structure are named under
 // different keys, so no guest can write a block that has the ID of a map.
 func (r *Repo) name(k format.Kind, plain []byte) chunk.ID {

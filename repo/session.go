@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type SessionOptions struct {
 	Adopt   bool      // the source may have belonged to another machine
 	Time    time.Time // of the snapshot; zero for now
 	Verify  bool      // read back and rehash what was written before the commit
+	// Base is an earlier snapshot, mostly of the same source, from whose disks
+	// segments may be taken over; nil for none. See Session.OpenBase.
+	Base *Snapshot
 }
 
 // Stats counts what a session has done so far.
@@ -32,6 +36,7 @@ type Stats struct {
 	BytesTotal             int64 // given to Put, in chunks
 	BytesNew               int64 // of them in chunks that the repository did not hold
 	BytesStored            int64 // of packs that are durable
+	BytesAdded             int64 // of the new data chunks, compressed and sealed; counted when they are put
 }
 
 // A Session is a snapshot that is not committed yet. It holds a lease from
@@ -54,6 +59,8 @@ type Session struct {
 	notes []string
 	ended bool
 
+	base      base
+	inherited inherited
 	claims    claims
 	present   present
 	structure packer    // of structure chunks, shared by all lanes
@@ -65,7 +72,7 @@ type Session struct {
 	free    chan []byte // pack buffers
 	runs    runs
 
-	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, packsVerified atomic.Int64
+	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesAdded, packsVerified atomic.Int64
 }
 
 // packTarget is the size at which a pack is closed, in bytes; packRoom is for
@@ -146,12 +153,8 @@ func (s *Session) open(ctx context.Context) (err error) {
 		return err
 	}
 	l.Epoch = h.Epoch
-	if s.previous != nil {
-		id, err := format.ParseSnapshotID(s.previous.ID)
-		if err != nil {
-			return err
-		}
-		l.Snapshots = []format.SnapshotID{id}
+	if l.Snapshots, err = s.relied(); err != nil {
+		return err
 	}
 	if s.lease, err = s.repo.openLease(ctx, s.id, l); err != nil {
 		return err
@@ -162,6 +165,7 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, s.lease.Release(context.WithoutCancel(ctx)))
 	}
+	s.readBase(ctx)
 	s.writers, s.ctx = errgroup.WithContext(ctx)
 	s.writers.SetLimit(packWriters)
 	s.free = make(chan []byte, packWriters+2)
@@ -171,6 +175,24 @@ func (s *Session) open(ctx context.Context) (err error) {
 	}
 	s.runs.last = time.Now()
 	return nil
+}
+
+// relied are the snapshots that the lease names: whoever collects keeps what
+// they need, forgotten or not, while the session goes on.
+func (s *Session) relied() (ids []format.SnapshotID, err error) {
+	for _, p := range []*Snapshot{s.previous, s.options.Base} {
+		if p == nil {
+			continue
+		}
+		id, err := format.ParseSnapshotID(p.ID)
+		if err != nil {
+			return nil, fmt.Errorf("snapshot %q: %w", p.ID, err)
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // ID is the ID that the snapshot will have.
@@ -185,7 +207,7 @@ func (s *Session) Repo() *Repo { return s.repo }
 // Stats returns what has been counted so far.
 func (s *Session) Stats() Stats {
 	return Stats{s.chunksTotal.Load(), s.chunksNew.Load(), s.bytesTotal.Load(),
-		s.bytesNew.Load(), s.bytesStored.Load()}
+		s.bytesNew.Load(), s.bytesStored.Load(), s.bytesAdded.Load()}
 }
 
 // Note adds a line to what the snapshot tells of how it came to be.

@@ -35,6 +35,9 @@ type Item struct {
 	Size int64  // bytes
 	Root chunk.ID
 	Origin
+	// Checkpoint names what the next backup of a disk can start from, such as a
+	// dirty bitmap; "" if there is nothing.
+	Checkpoint string
 }
 
 // Info is what a snapshot tells about how it came to be.
@@ -43,6 +46,7 @@ type Info struct {
 	Machine  string // what the source is: a domain's UUID
 	Program  string // and version
 	Mode     string // how the source was read: "live", "offline", "file"
+	Method   string // by what means: "backup", "snapshot"; "" where that has no meaning
 	Quiesced string // whether and how the guest was frozen; "" where that has no meaning
 	Verified string // what was read back before the commit; Commit says it
 	Notes    []string
@@ -91,9 +95,9 @@ func newSnapshot(m *format.Manifest) *Snapshot {
 		s.Previous = st.Previous.String()
 	}
 	for i, it := range st.Items {
-		s.Items = append(s.Items, Item{it.Name, it.Kind, it.Size, it.Root, pr.Origins[i]})
+		s.Items = append(s.Items, Item{it.Name, it.Kind, it.Size, it.Root, pr.Origins[i], it.Checkpoint})
 	}
-	s.Info = Info{pr.Host, st.Machine, pr.Program, pr.Mode, pr.Quiesced, pr.Verified, pr.Notes, pr.Summary}
+	s.Info = Info{pr.Host, st.Machine, pr.Program, pr.Mode, pr.Method, pr.Quiesced, pr.Verified, pr.Notes, pr.Summary}
 	return s
 }
 
@@ -137,6 +141,19 @@ func (r *Repo) manifest(ctx context.Context, id format.SnapshotID) (*format.Mani
 	if m != nil {
 		return m, nil
 	}
+	m, err := r.readManifest(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.manifests[id] = m
+	r.mu.Unlock()
+	return m, nil
+}
+
+// readManifest reads a manifest from the store. One that is gone is
+// store.ErrNotFound.
+func (r *Repo) readManifest(ctx context.Context, id format.SnapshotID) (m *format.Manifest, err error) {
 	b, err := r.store.Get(ctx, snapshotObject(id), format.MaxManifestSize)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -147,9 +164,6 @@ func (r *Repo) manifest(ctx context.Context, id format.SnapshotID) (*format.Mani
 	if err != nil {
 		return nil, damage("snapshot "+id.String(), err)
 	}
-	r.mu.Lock()
-	r.manifests[id] = m
-	r.mu.Unlock()
 	return m, nil
 }
 

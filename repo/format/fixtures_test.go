@@ -97,13 +97,23 @@ var testNode = &StreamNode{Level: 0, Entries: []StreamEntry{{300_000, testID(1)}
 
 var testInner = &StreamNode{Level: 1, Entries: []StreamEntry{{1 << 30, testID(3)}, {17, testID(4)}}}
 
+// testManifest is of version 2.
 func testManifest() *Manifest {
+	m := testManifest1()
+	m.Private.Method, m.Private.Summary.BytesDirty = "backup", 1<<21
+	o := &m.Private.Origins[0]
+	o.How, o.Read, o.Dirty, o.New, o.Stored = "incremental from 08090a0b", 1<<30, 1<<21, 1<<20, 1<<19
+	return m
+}
+
+// testManifest1 has no fields beyond version 1.
+func testManifest1() *Manifest {
 	m := &Manifest{
 		Structure: ManifestStructure{Session: testSession, Source: "vm/win11", Kind: "vm", Seq: 2, Previous: SnapshotID(fixed(8, 16)),
 			Time: 1_790_000_000_123_456_789, SealedSecret: testSealed, Machine: "4a9d…"},
 		Private: ManifestPrivate{Host: "host", Program: "vaultfs 1", Mode: "live", Quiesced: "frozen", Verified: "read back",
-			Notes: []string{"a note"}, Origins: []ItemOrigin{{"/var/lib/vda.qcow2", "qcow2", ""}, {"", "", "from libvirt"}, {}},
-			Summary: Summary{1 << 40, 1 << 30, 1 << 20, 1 << 19, 1000, 10, 12345}},
+			Notes: []string{"a note"}, Origins: []ItemOrigin{{Path: "/var/lib/vda.qcow2", Format: "qcow2"}, {Note: "from libvirt"}, {}},
+			Summary: Summary{1 << 40, 1 << 30, 1 << 20, 1 << 19, 1000, 10, 12345, 0}},
 	}
 	m.Structure.SetItems([]Item{{"vda", ItemDisk, 70 << 30, testID(6), "vaultfs-2"}, {"domain.xml", ItemFile, 5000, testID(7), ""}, {"copy.xml", ItemFile, 5000, testID(7), ""}})
 	return m

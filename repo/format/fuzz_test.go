@@ -187,29 +187,68 @@ func FuzzLeaseBody(f *testing.F) {
 	})
 }
 
-// A manifest is tried as it is, and with two parts that open.
+// A manifest is tried as it is, and with two parts that open, of each version.
 func FuzzManifest(f *testing.F) {
-	m := testManifest()
-	f.Add(golden(f, "manifest"), marshal(&m.Structure), marshal(&m.Private))
+	for name, m := range map[string]*Manifest{"manifest": testManifest1(), "manifest-2": testManifest()} {
+		f.Add(golden(f, name), marshal(&m.Structure), marshal(&m.Private))
+	}
 	f.Fuzz(func(t *testing.T, b, structure, private []byte) {
 		decode := func(b []byte) (m *Manifest, ok bool) {
-			return m, decoding(t, b, 256, func() (err error) {
+			ok = decoding(t, b, 256, func() (err error) {
 				m, err = DecodeManifest(testSession, manifestKey, askBodyKey, b)
 				return err
 			})
+			return m, ok
 		}
 		decode(b)
-		padded := pad(structure)
-		forged := append([]byte(manifestMagic), testSalt[:]...)
-		forged = binary.BigEndian.AppendUint32(forged, uint32(len(padded)+16))
-		aad := manifestAAD(forged, testSession)
-		forged = manifestKey(testSalt).Seal(forged, 0, aad, padded)
-		forged = bodyKey(testSalt).Seal(forged, 1, aad, pad(private))
-		if _, ok := decode(forged); ok {
-			m, _ := DecodeManifest(testSession, manifestKey, askBodyKey, forged)
-			same(t, m.Encode(testSalt, manifestKey, bodyKey), forged)
+		if m, ok := decode(forgeManifest(manifestMagic, structure, private)); ok {
+			same(t, m.Encode(testSalt, manifestKey, bodyKey), forgeManifest(manifestMagic, structure, private))
+		}
+		if m, ok := decode(forgeManifest(manifestMagic1, structure, private)); ok {
+			same(t, forgeManifest(manifestMagic1, marshal(&m.Structure), marshal(&m.Private)), forgeManifest(manifestMagic1, structure, private))
+			if m.Private.beyond1() {
+				t.Fatalf("fields of version 2 in version 1: %+v", m.Private)
+			}
 		}
 	})
+}
+
+// forgeManifest seals two parts as a manifest of a version.
+func forgeManifest(magic string, structure, private []byte) []byte {
+	padded := pad(structure)
+	b := append([]byte(magic), testSalt[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(padded)+16))
+	aad := manifestAAD(magic, b, testSession)
+	b = manifestKey(testSalt).Seal(b, 0, aad, padded)
+	return bodyKey(testSalt).Seal(b, 1, aad, pad(private))
+}
+
+// A manifest of version 1 holds nothing of version 2, and one of a later
+// version is told from one whose version byte was damaged.
+func TestManifestVersions(t *testing.T) {
+	decode := func(b []byte) error {
+		_, err := DecodeManifest(testSession, manifestKey, askBodyKey, b)
+		return err
+	}
+	m := testManifest()
+	if err := decode(forgeManifest(manifestMagic1, marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrDamaged) {
+		t.Errorf("version 1 with fields of version 2: %v", err)
+	}
+	if err := decode(forgeManifest("vfsmani\x03", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
+		t.Errorf("version 3: %v", err)
+	}
+	for _, name := range []string{"manifest", "manifest-2"} {
+		for version := range 256 {
+			b := golden(t, name)
+			if byte(version) == b[magicSize-1] {
+				continue
+			}
+			b[magicSize-1] = byte(version)
+			if err := decode(b); !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {
+				t.Errorf("%s with version %d: %v", name, version, err)
+			}
+		}
+	}
 }
 
 func FuzzSegmentMap(f *testing.F) {

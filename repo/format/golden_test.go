@@ -13,8 +13,9 @@ import (
 )
 
 // golden reads a file of testdata, hexadecimal in lines. The files pin version
-// 1 of the format: they were made once, and repositories like them exist. If a
-// test here fails, the format has changed and needs a new version.
+// 1 of the format, and version 2 of a manifest: they were made once, and
+// repositories like them exist. If a test here fails, the format has changed and
+// needs a new version.
 func golden(t testing.TB, name string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name+".hex"))
@@ -37,7 +38,7 @@ func encoded(t testing.TB) map[string][]byte {
 		"run":            testRun().Encode(testSalt, runKey, testRunName),
 		"head":           testHead.Encode(testSalt, headKey, testHeadName),
 		"lease":          testLease.Encode(testSalt, leaseKey, testLeaseName),
-		"manifest":       testManifest().Encode(testSalt, manifestKey, bodyKey),
+		"manifest-2":     testManifest().Encode(testSalt, manifestKey, bodyKey),
 		"segment-map":    testMap.Encode(),
 		"page":           testPage.EncodePage(),
 		"root":           testDisk.Encode(),
@@ -49,7 +50,7 @@ func encoded(t testing.TB) map[string][]byte {
 
 // goldenSum is BLAKE3-256 of all golden files in the order of their names, each
 // after its name: that somebody made the files anew does not go unnoticed.
-const goldenSum = "a37b44a7d4abde4687f93781a09e511d01869bc3a8de6df4bb56a840ae6b4ad3"
+const goldenSum = "382142d26b80e4a8b94271eac7b07c42757c62e10dedbd2071de901c159f9412"
 
 func TestGoldenEncodings(t *testing.T) {
 	now := encoded(t)
@@ -100,6 +101,8 @@ func TestGoldenOpens(t *testing.T) {
 	run, err := DecodeRun(runKey, testRunName, golden(t, "run"))
 	check("run", run, testRun(), err)
 	manifest, err := DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest"))
+	check("manifest of version 1", manifest, testManifest1(), err)
+	manifest, err = DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest-2"))
 	check("manifest", manifest, testManifest(), err)
 	m, err := DecodeSegmentMap(golden(t, "segment-map"), 64<<20)
 	check("segment map", m, testMap, err)

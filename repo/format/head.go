@@ -89,6 +89,12 @@ func ascending[T any](s []T, compare func(a, b T) int) bool {
 	return true
 }
 
+// HasOf tells whether the head names a run that the session wrote.
+func (h *Head) HasOf(session SnapshotID) bool {
+	i, _ := slices.BinarySearchFunc(h.Runs, RunName{Session: session}, RunName.Compare)
+	return i < len(h.Runs) && h.Runs[i].Session == session
+}
+
 // Has tells whether the head names the run.
 func (h *Head) Has(n RunName) bool {
 	_, ok := slices.BinarySearchFunc(h.Runs, n, RunName.Compare)

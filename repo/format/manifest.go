@@ -3,12 +3,17 @@ package format
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/seal"
 )
 
-const manifestMagic = "vfsmani\x01"
+// Manifests of version 2 are written, those of version 1 read as well.
+const (
+	manifestMagic  = "vfsmani\x02"
+	manifestMagic1 = "vfsmani\x01"
+)
 
 // MaxManifestSize bounds a manifest object, in bytes.
 const MaxManifestSize = 16 << 20
@@ -68,6 +73,7 @@ type ManifestPrivate struct {
 	Notes    []string     `cbor:"6,keyasint"` // what was left out, and why
 	Origins  []ItemOrigin `cbor:"7,keyasint"` // one for each item
 	Summary  Summary      `cbor:"8,keyasint"`
+	Method   string       `cbor:"9,keyasint,omitempty"` // "backup", "snapshot"; since version 2
 }
 
 // An ItemOrigin tells where an item came from.
@@ -75,6 +81,12 @@ type ItemOrigin struct {
 	Path   string `cbor:"1,keyasint"`
 	Format string `cbor:"2,keyasint"` // "qcow2"
 	Note   string `cbor:"3,keyasint"`
+	// Since version 2, of a disk. How: "incremental from 3f2a9c81", "full: …".
+	How    string `cbor:"4,keyasint,omitempty"`
+	Read   int64  `cbor:"5,keyasint,omitempty"` // bytes, from the source
+	Dirty  int64  `cbor:"6,keyasint,omitempty"` // bytes that its dirty bitmap called changed
+	New    int64  `cbor:"7,keyasint,omitempty"` // bytes in chunks that the repository did not hold
+	Stored int64  `cbor:"8,keyasint,omitempty"` // bytes of those chunks as they are stored
 }
 
 // A Summary counts what an ingest did.
@@ -86,6 +98,7 @@ type Summary struct {
 	ChunksTotal  int64 `cbor:"5,keyasint"`
 	ChunksNew    int64 `cbor:"6,keyasint"`
 	Milliseconds int64 `cbor:"7,keyasint"`
+	BytesDirty   int64 `cbor:"8,keyasint,omitempty"` // that dirty bitmaps called changed; since version 2
 }
 
 // Encode makes the manifest object. bodyKey belongs to the session's secret.
@@ -93,39 +106,32 @@ func (m *Manifest) Encode(salt Salt, key, bodyKey KeyFunc) []byte {
 	structure, private := pad(marshal(&m.Structure)), pad(marshal(&m.Private))
 	b := append([]byte(manifestMagic), salt[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(structure)+seal.Overhead))
-	aad := manifestAAD(b, m.Structure.Session)
+	aad := manifestAAD(manifestMagic, b, m.Structure.Session)
 	b = key(salt).Seal(b, 0, aad, structure)
 	return bodyKey(salt).Seal(b, 1, aad, private)
 }
 
-func manifestAAD(head []byte, id SnapshotID) []byte {
-	return append(append([]byte(manifestMagic), id[:]...), head[sealedHead:]...)
+func manifestAAD(magic string, head []byte, id SnapshotID) []byte {
+	return append(append([]byte(magic), id[:]...), head[sealedHead:]...)
 }
 
 // DecodeManifest reads the manifest of a snapshot. bodyKey is asked for with
 // the session's sealed secret; without it only the structure part is read.
 func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte) (KeyFunc, error), b []byte) (*Manifest, error) {
-	salt, newer := header(manifestMagic, b)
-	if newer != nil && !errors.Is(newer, ErrNewer) {
-		return nil, newer
+	magic, newer, err := manifestVersion(b)
+	if err != nil {
+		return nil, err
 	}
-	if len(b) < sealedHead+4 {
-		return nil, damaged("%d bytes, too short", len(b))
-	}
-	copy(salt[:], b[magicSize:])
-	head, rest := b[:sealedHead+4], b[sealedHead+4:]
+	salt, head, rest := Salt(b[magicSize:]), b[:sealedHead+4], b[sealedHead+4:]
 	n := int64(binary.BigEndian.Uint32(head[sealedHead:]))
 	if n > int64(len(rest)) {
 		return nil, damaged("first part of %d bytes in %d", n, len(b))
 	}
-	m, aad := new(Manifest), manifestAAD(head, id)
-	err := openPart(key(salt), 0, aad, rest[:n], &m.Structure)
-	switch {
-	case newer != nil && err == nil:
-		return nil, damaged("its version is not the one that was sealed")
-	case newer != nil:
-		return nil, newer
-	case err != nil:
+	if newer {
+		return nil, newerManifest(key(salt), head, rest[:n], id)
+	}
+	m, aad := new(Manifest), manifestAAD(magic, head, id)
+	if err := openPart(key(salt), 0, aad, rest[:n], &m.Structure); err != nil {
 		return nil, err
 	}
 	if err := m.Structure.validate(id); err != nil {
@@ -134,7 +140,46 @@ func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte
 	if bodyKey == nil {
 		return m, nil
 	}
-	return m, m.openPrivate(salt, aad, rest[n:], bodyKey)
+	if err := m.openPrivate(salt, aad, rest[n:], bodyKey); err != nil {
+		return nil, err
+	}
+	if magic == manifestMagic1 && m.Private.beyond1() {
+		return nil, damaged("of version 1, with fields of version 2")
+	}
+	return m, nil
+}
+
+// manifestVersion tells by which of the versions that are known to read a
+// manifest, or that a newer program may have made it.
+func manifestVersion(b []byte) (magic string, newer bool, err error) {
+	if len(b) < sealedHead+4 {
+		return "", false, damaged("%d bytes, too short", len(b))
+	}
+	for _, magic := range []string{manifestMagic, manifestMagic1} {
+		_, err = header(magic, b)
+		if err == nil || errors.Is(err, ErrNewer) && magic == manifestMagic {
+			return magic, err != nil, nil
+		}
+	}
+	return "", false, err
+}
+
+// newerManifest tells a manifest that says it is of a later version from one
+// whose version byte was damaged: that opens by a version that is known.
+func newerManifest(box *seal.Box, head, structure []byte, id SnapshotID) error {
+	for _, magic := range []string{manifestMagic, manifestMagic1} {
+		if _, err := box.Open(nil, 0, manifestAAD(magic, head, id), structure); err == nil {
+			return damaged("its version is not the one that was sealed")
+		}
+	}
+	return ErrNewer
+}
+
+// beyond1 tells whether a field is set that version 1 does not have.
+func (p *ManifestPrivate) beyond1() bool {
+	return p.Method != "" || p.Summary.BytesDirty != 0 || slices.ContainsFunc(p.Origins, func(o ItemOrigin) bool {
+		return o != ItemOrigin{Path: o.Path, Format: o.Format, Note: o.Note}
+	})
 }
 
 func (m *Manifest) openPrivate(salt Salt, aad, sealed []byte, bodyKey func([]byte) (KeyFunc, error)) error {
