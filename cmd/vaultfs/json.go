@@ -20,6 +20,7 @@ type snapshotJSON struct {
 	Machine  string      `json:"machine"`
 	Program  string      `json:"program"`
 	Mode     string      `json:"mode"`
+	Method   string      `json:"method"` // "backup", "snapshot", ""
 	Quiesced string      `json:"quiesced"`
 	Verified string      `json:"verified"`
 	Notes    []string    `json:"notes"`
@@ -28,12 +29,18 @@ type snapshotJSON struct {
 }
 
 type itemJSON struct {
-	Name   string `json:"name"`
-	Kind   string `json:"kind"`
-	Size   int64  `json:"size"`
-	Format string `json:"format"` // of the source, "qcow2"
-	Path   string `json:"path"`   // of the source
-	Note   string `json:"note"`
+	Name        string `json:"name"`
+	Kind        string `json:"kind"`
+	Size        int64  `json:"size"`
+	Format      string `json:"format"` // of the source, "qcow2"
+	Path        string `json:"path"`   // of the source
+	Note        string `json:"note"`
+	How         string `json:"how"` // "incremental from 3f2a9c81", "full: …"; "" of no disk of a VM
+	BytesRead   int64  `json:"bytes_read"`
+	BytesDirty  int64  `json:"bytes_dirty"`
+	BytesNew    int64  `json:"bytes_new"`
+	BytesStored int64  `json:"bytes_stored"`
+	Checkpoint  string `json:"checkpoint"` // that the next backup can start from
 }
 
 type summaryJSON struct {
@@ -44,21 +51,23 @@ type summaryJSON struct {
 	ChunksTotal int64   `json:"chunks_total"`
 	ChunksNew   int64   `json:"chunks_new"`
 	Seconds     float64 `json:"seconds"`
+	BytesDirty  int64   `json:"bytes_dirty"` // that dirty bitmaps called changed
 }
 
 func toSummaryJSON(s *repo.Snapshot) summaryJSON {
 	m := s.Info.Summary
-	return summaryJSON{m.BytesTotal, m.BytesRead, m.BytesNew, m.BytesStored, m.ChunksTotal, m.ChunksNew, float64(m.Milliseconds) / 1000}
+	return summaryJSON{m.BytesTotal, m.BytesRead, m.BytesNew, m.BytesStored, m.ChunksTotal, m.ChunksNew, float64(m.Milliseconds) / 1000, m.BytesDirty}
 }
 
 func toSnapshotJSON(s *repo.Snapshot) snapshotJSON {
 	j := snapshotJSON{
 		ID: s.ID, Source: s.Source, Kind: s.Kind, Time: s.Time, Seq: s.Seq, Previous: s.Previous,
-		Host: s.Info.Host, Machine: s.Info.Machine, Program: s.Info.Program, Mode: s.Info.Mode, Quiesced: s.Info.Quiesced,
+		Host: s.Info.Host, Machine: s.Info.Machine, Program: s.Info.Program, Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: s.Info.Quiesced,
 		Verified: s.Info.Verified, Notes: list(s.Info.Notes), Items: []itemJSON{}, Summary: toSummaryJSON(s),
 	}
 	for _, it := range s.Items {
-		j.Items = append(j.Items, itemJSON{it.Name, it.Kind, it.Size, it.Format, it.Path, it.Note})
+		j.Items = append(j.Items, itemJSON{it.Name, it.Kind, it.Size, it.Format, it.Path, it.Note,
+			it.How, it.Read, it.Dirty, it.New, it.Stored, it.Checkpoint})
 	}
 	return j
 }
@@ -74,6 +83,7 @@ type ingestJSON struct {
 	summaryJSON
 	Verified      string   `json:"verified"`
 	Mode          string   `json:"mode"`
+	Method        string   `json:"method"`
 	Quiesced      string   `json:"quiesced"`
 	FrozenSeconds float64  `json:"frozen_seconds"`
 	Notes         []string `json:"notes"`

@@ -155,6 +155,7 @@ func (p *printer) snapshot(s *repo.Snapshot) {
 	fact("machine", s.Info.Machine)
 	fact("made by", s.Info.Program)
 	fact("mode", s.Info.Mode)
+	fact("method", s.Info.Method)
 	fact("quiesced", s.Info.Quiesced)
 	fact("verified", s.Info.Verified)
 	fact("read", readFact(s))
@@ -170,6 +171,28 @@ func (p *printer) snapshot(s *repo.Snapshot) {
 	}
 	p.text("\n")
 	p.table(t)
+	t = newTable()
+	for _, it := range s.Items {
+		if it.How != "" {
+			t.AppendRow(table.Row{it.Name, howFact(it)})
+		}
+		if it.Checkpoint != "" {
+			t.AppendRow(table.Row{it.Name, "the next backup can start from the checkpoint " + it.Checkpoint})
+		}
+	}
+	if t.Length() > 0 {
+		p.text("\n")
+		p.table(t)
+	}
+}
+
+// howFact tells how much of a disk was read, and why.
+func howFact(it repo.Item) string {
+	dirty := ""
+	if it.Dirty > 0 {
+		dirty = fmt.Sprintf(", %s called changed", iec(it.Dirty))
+	}
+	return fmt.Sprintf("%s; %s read%s, %s new, stored as %s", it.How, iec(it.Read), dirty, iec(it.New), iec(it.Stored))
 }
 
 func readFact(s *repo.Snapshot) string {
@@ -208,7 +231,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	if p.json {
 		p.object(ingestJSON{
 			Event: "summary", Snapshot: s.ID, Source: s.Source, summaryJSON: toSummaryJSON(s), Verified: s.Info.Verified,
-			Mode: s.Info.Mode, Quiesced: o.quiesced, FrozenSeconds: o.frozen, Notes: list(s.Info.Notes), Warnings: list(o.warnings),
+			Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: o.quiesced, FrozenSeconds: o.frozen, Notes: list(s.Info.Notes), Warnings: list(o.warnings),
 		})
 		return
 	}
@@ -226,6 +249,9 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	fact("verified", s.Info.Verified)
 	fact("quiesced", o.quiesced)
 	for _, it := range s.Items {
+		if it.How != "" {
+			fact("disk", it.Name+": "+howFact(it))
+		}
 		fact("note", prefixed(it.Name+": ", it.Note))
 	}
 	for _, note := range s.Info.Notes {
