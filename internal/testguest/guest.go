@@ -27,6 +27,8 @@ type Disk struct {
 type Spec struct {
 	Disks   []Disk // none: one bootable qcow2 on virtio
 	NoAgent bool   // without the channel of the guest agent
+	UEFI    bool   // with OVMF and an NVRAM file of its own, on q35; the kernel is handed over by QEMU
+	TPM     bool   // with an emulated TPM 2.0
 	Extra   string // more XML for <devices>
 }
 
@@ -75,7 +77,7 @@ func Define(t testing.TB, spec Spec) *Guest {
 	if spec.NoAgent {
 		channel = ""
 	}
-	g.define(fmt.Sprintf(domainXML, g.Name, disks.String(), filepath.Join(dir, "console.log"), channel, spec.Extra))
+	g.define(fmt.Sprintf(domainXML, g.Name, firmwareXML(t, spec), disks.String(), filepath.Join(dir, "console.log"), channel, tpmXML(spec), spec.Extra))
 	return g
 }
 
@@ -84,11 +86,33 @@ const diskXML = `<disk type='file' device='disk'><driver name='qemu' type='%s' d
 `
 
 const domainXML = `<domain type='qemu'><name>%s</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>
+<os>%s</os><features><acpi/></features>
 <devices>%s<controller type='scsi' model='virtio-scsi'/>
-<serial type='file'><source path='%s'/></serial>%s
+<serial type='file'><source path='%s'/></serial>%s%s
 %s</devices></domain>
 `
+
+const uefiXML = `<type arch='x86_64' machine='q35'>hvm</type>
+<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
+<nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'/>
+<kernel>%s</kernel><initrd>%s</initrd><cmdline>root=LABEL=root rw console=ttyS0,115200 quiet</cmdline>`
+
+// firmwareXML is what <os> holds.
+func firmwareXML(t testing.TB, spec Spec) string {
+	t.Helper()
+	if !spec.UEFI {
+		return `<type arch='x86_64' machine='pc'>hvm</type>`
+	}
+	vmlinuz, initrd := kernel(t)
+	return fmt.Sprintf(uefiXML, vmlinuz, initrd)
+}
+
+func tpmXML(spec Spec) string {
+	if !spec.TPM {
+		return ""
+	}
+	return `<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>`
+}
 
 func (g *Guest) makeDisk(target string, d Disk) string {
 	g.t.Helper()
@@ -113,7 +137,7 @@ func (g *Guest) define(xml string) {
 	Virsh(g.t, "define", file)
 	g.t.Cleanup(func() {
 		exec.Command("virsh", "-c", URI, "destroy", g.Name).Run()
-		exec.Command("virsh", "-c", URI, "undefine", g.Name, "--managed-save", "--snapshots-metadata", "--checkpoints-metadata").Run()
+		exec.Command("virsh", "-c", URI, "undefine", g.Name, "--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm").Run()
 	})
 }
 

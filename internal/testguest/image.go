@@ -22,18 +22,7 @@ const imageDir = "/var/cache/vaultfs-test"
 // has changed. It is never written to: use it below an overlay, or copy it.
 func Image(t testing.TB) string {
 	t.Helper()
-	if err := os.MkdirAll(imageDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.OpenFile(filepath.Join(imageDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	// Test packages run at the same time: the first makes it, the others wait.
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	defer lockImages(t)()
 	sum := sha256.Sum256(script)
 	path := filepath.Join(imageDir, fmt.Sprintf("guest-%x.qcow2", sum[:6]))
 	if _, err := os.Stat(path); err == nil {
@@ -45,6 +34,23 @@ func Image(t testing.TB) string {
 		t.Fatalf("make-guest.sh: %v\n%s", err, out)
 	}
 	return path
+}
+
+// lockImages keeps imageDir to one test package at a time, as they run side by side: the first makes what is missing,
+// the others wait. The function it returns unlocks.
+func lockImages(t testing.TB) (unlock func()) {
+	t.Helper()
+	if err := os.MkdirAll(imageDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(imageDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() { lock.Close() }
 }
 
 // scriptFile is the embedded script as a file: a test of another package runs in that package's folder.
