@@ -20,13 +20,14 @@ type base struct {
 
 	mu      sync.Mutex
 	checked bool
-	doubt   error   // of Session.doubtPacks, once it is checked
-	disks   []*Disk // that OpenBase gave
+	doubt   error            // of Session.doubtPacks, once it is checked
+	disks   map[string]*Disk // that OpenBase gave, by name
 }
 
 // readBase reads the base's manifest. It is called once the lease exists: a
-// snapshot whose manifest is there by then keeps its chunks until the session
-// ends, so that none of them has to be looked up.
+// snapshot that is there by then keeps its chunks until the session ends, so
+// that none of them has to be looked up. Whether a snapshot was forgotten is
+// decided here and nowhere else: it was if its manifest is gone.
 func (s *Session) readBase(ctx context.Context) {
 	if s.options.Base == nil {
 		s.base.err = ErrNoBase
@@ -80,7 +81,10 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 	d.heir = s
 	s.base.mu.Lock()
 	defer s.base.mu.Unlock()
-	s.base.disks = append(s.base.disks, d)
+	if s.base.disks == nil {
+		s.base.disks = map[string]*Disk{}
+	}
+	s.base.disks[name] = d
 	return d, nil
 }
 
@@ -191,7 +195,8 @@ func parsePack(object string) (session format.SnapshotID, hash format.PackHash, 
 // inherited is what a session took over from its base.
 type inherited struct {
 	mu       sync.Mutex
-	segments int64
+	segments int64 // with data
+	trusted  int64 // of them, whose maps are not walked before the commit
 	maps     map[chunk.ID]struct{}
 }
 
@@ -205,27 +210,47 @@ func (i *inherited) add(id chunk.ID) {
 	i.maps[id] = struct{}{}
 }
 
-// trusted returns the structure that need not be walked before the commit: the
-// maps that were taken over and the pages of the base. They were walked when
-// the base was committed, and the lease keeps what they name. The packs are
-// looked at once more; if there is doubt, nothing is trusted.
-func (s *Session) trusted(ctx context.Context) (map[chunk.ID]loss, error) {
-	seen := map[chunk.ID]loss{}
-	if s.inherited.segments == 0 {
-		return seen, nil
+// committer returns the walker that proves the items before the commit. What
+// came from the base is left out, so that the cost follows what changed: the
+// maps that were taken over and whole pages of the base are not walked, and in
+// other maps only those chunks are looked for that the base does not have in
+// the same place. All that was proved when the base was committed, and the
+// lease keeps it. The packs are looked at once more; if there is doubt,
+// everything is walked.
+func (s *Session) committer(ctx context.Context) (*walker, error) {
+	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
+	if len(s.base.disks) == 0 {
+		return w, nil
 	}
 	if doubt, err := s.doubtPacks(ctx); doubt != nil || err != nil {
-		return seen, err
+		s.present.lookAgain()
+		return w, err
 	}
+	s.inherited.trusted = s.inherited.segments
 	for id := range s.inherited.maps {
-		seen[id] = nil
+		w.seen[id] = nil
 	}
 	for _, d := range s.base.disks {
 		for _, p := range d.root.Pages {
 			if !p.Map.IsZero() {
-				seen[p.Map] = nil
+				w.seen[p.Map] = nil
 			}
 		}
 	}
-	return seen, nil
+	w.bases = s.base.disks
+	return w, nil
+}
+
+// newExtents returns the extents that base, the map of the same segment, does
+// not have in the same place.
+func newExtents(m, base format.SegmentMap) (fresh format.SegmentMap) {
+	for _, x := range m {
+		for len(base) > 0 && base[0].Off < x.Off {
+			base = base[1:]
+		}
+		if len(base) == 0 || base[0] != x {
+			fresh = append(fresh, x)
+		}
+	}
+	return fresh
 }

@@ -46,11 +46,10 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 // every chunk is in a pack that is there. What was taken over from the base is
 // not walked again, so that the cost follows what changed.
 func (s *Session) checkStructure(ctx context.Context) error {
-	seen, err := s.trusted(ctx)
+	w, err := s.committer(ctx)
 	if err != nil {
 		return err
 	}
-	w := &walker{repo: s.repo, seen: seen, data: s.stored}
 	for _, it := range s.items {
 		lost, err := w.item(ctx, it)
 		if err == nil {
@@ -123,14 +122,18 @@ func (s *Session) manifest(info Info) *format.Manifest {
 
 // verified tells what has been proved when the manifest is made.
 func (s *Session) verified() string {
+	walked := "the structure of every item was walked"
+	if n := s.inherited.trusted; n > 0 {
+		walked += fmt.Sprintf(" (but %d segments, which were taken over from snapshot %s as they are)", n, s.base.snapshot.Short())
+	}
 	switch written := s.bytesStored.Load(); {
 	case !s.options.Verify:
-		return "not read back (--no-verify); the structure of every item was walked"
+		return "not read back (--no-verify); " + walked
 	case written == 0:
-		return "nothing was written that could be read back; the structure of every item was walked"
+		return "nothing was written that could be read back; " + walked
 	default:
-		return fmt.Sprintf("every pack was read back and every chunk in it rehashed (packs: %d, %.1f MiB); the structure of every item was walked",
-			s.packsVerified.Load(), float64(written)/(1<<20))
+		return fmt.Sprintf("every pack was read back and every chunk in it rehashed (packs: %d, %.1f MiB); %s",
+			s.packsVerified.Load(), float64(written)/(1<<20), walked)
 	}
 }
 

@@ -19,6 +19,9 @@ func SmallPacks() (undo func()) {
 // ResolveIn is Resolve among snapshots that are given.
 var ResolveIn = resolve
 
+// WalkAll makes a session walk at its commit what it took over as well.
+func WalkAll(s *Session) { s.base.disks = nil }
+
 // ChunkIDs are the IDs of all chunks that a repository lists.
 func ChunkIDs(ctx context.Context, r *Repo) (ids [][]byte) {
 	h, err := r.currentHead(ctx)

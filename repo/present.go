@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"vaultfs/chunk"
@@ -18,6 +19,13 @@ import (
 type present struct {
 	mu    sync.Mutex
 	packs map[format.PackHash]bool
+}
+
+// lookAgain forgets which packs were there.
+func (p *present) lookAgain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.packs, func(_ format.PackHash, there bool) bool { return there })
 }
 
 // has tells whether a pack is there, and looks only once.
@@ -78,5 +86,18 @@ func (s *Session) stored(ctx context.Context, k format.Kind, id chunk.ID, plain 
 			return err
 		}
 	}
-	return &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
+	return s.whyNot(ctx, id)
+}
+
+// whyNot says why a chunk is not stored as far as a new snapshot is concerned.
+func (s *Session) whyNot(ctx context.Context, id chunk.ID) error {
+	places := s.repo.index.Lookup(id)
+	if len(places) == 0 {
+		return &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
+	}
+	object := packLabel(places[0].Pack.Hash)
+	if !s.has(ctx, places[0]) {
+		return &DamageError{object, errors.New("missing or cut off")}
+	}
+	return &DamageError{object, errors.New("not to be relied on: `vaultfs verify --read-data` tells what is damaged in it")}
 }

@@ -42,6 +42,9 @@ type walker struct {
 	seen map[chunk.ID]loss
 	// data is asked about every chunk that a map or a node names.
 	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
+	// bases are disks, by the name of the item, whose chunks are known to be
+	// stored: data is not asked about them where they are in the same place.
+	bases map[string]*Disk
 }
 
 // first returns one of the losses as an error.
@@ -132,6 +135,7 @@ func (w *walker) generic(ctx context.Context, id chunk.ID, bytes int64) (loss, e
 }
 
 func (w *walker) disk(ctx context.Context, it Item) (loss, error) {
+	base := w.bases[it.Name]
 	return w.once(ctx, format.DiskRoot, it.Root, it.Size, func(plain []byte, l *loss) error {
 		root, err := format.DecodeDisk(plain)
 		if err != nil {
@@ -144,7 +148,7 @@ func (w *walker) disk(ctx context.Context, it Item) (loss, error) {
 			if p.Map.IsZero() {
 				continue
 			}
-			below, err := w.page(ctx, root, i)
+			below, err := w.page(ctx, root, i, base)
 			if err != nil {
 				return err
 			}
@@ -154,7 +158,7 @@ func (w *walker) disk(ctx context.Context, it Item) (loss, error) {
 	})
 }
 
-func (w *walker) page(ctx context.Context, root *format.Disk, i int) (loss, error) {
+func (w *walker) page(ctx context.Context, root *format.Disk, i int, base *Disk) (loss, error) {
 	return w.once(ctx, format.DiskPage, root.Pages[i].Map, int64(root.Pages[i].Grains)*chunk.Grain, func(plain []byte, l *loss) error {
 		t, err := decodePage(plain, root, i)
 		if err != nil {
@@ -164,7 +168,7 @@ func (w *walker) page(ctx context.Context, root *format.Disk, i int) (loss, erro
 			if e.Map.IsZero() {
 				continue
 			}
-			below, err := w.segment(ctx, root, e, i*format.PageSegments+n)
+			below, err := w.segment(ctx, root, e, i*format.PageSegments+n, base)
 			if err != nil {
 				return err
 			}
@@ -174,11 +178,16 @@ func (w *walker) page(ctx context.Context, root *format.Disk, i int) (loss, erro
 	})
 }
 
-func (w *walker) segment(ctx context.Context, root *format.Disk, e format.Entry, n int) (loss, error) {
+func (w *walker) segment(ctx context.Context, root *format.Disk, e format.Entry, n int, base *Disk) (loss, error) {
 	return w.once(ctx, format.DiskMap, e.Map, int64(e.Grains)*chunk.Grain, func(plain []byte, l *loss) error {
 		m, err := decodeMap(plain, root.SegmentSize, e, n)
 		if err != nil {
 			return err
+		}
+		if base != nil && n < base.Segments() {
+			if known, err := base.Segment(n); err == nil {
+				m = newExtents(m, known)
+			}
 		}
 		for _, x := range m {
 			if err := l.take(w.data(ctx, format.Data, x.ID, x.Len), x.Len); err != nil {

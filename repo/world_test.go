@@ -51,11 +51,20 @@ func (s scattered) ReadAt(_ context.Context, p []byte, off int64) error {
 // store does what ingest.CopyDisk does, with less memory: under the race
 // detector that makes the difference. The segments are stored at once.
 func (s scattered) store(ctx context.Context, to *repo.Session) (root chunk.ID, err error) {
+	return s.storeFrom(ctx, to, nil, scattered{})
+}
+
+// storeFrom takes the segments over from base, which holds old, that are the
+// same in both, and stores the others.
+func (s scattered) storeFrom(ctx context.Context, to *repo.Session, base *repo.Disk, old scattered) (root chunk.ID, err error) {
 	w, cutter := to.NewDisk(), to.Repo().DiskCutter()
 	var group errgroup.Group
 	for i := int64(0); i*segment < s.size; i++ {
 		lane := to.Lane()
 		group.Go(func() error {
+			if base != nil && s.sameSegment(old, i) {
+				return w.Inherit(base, i)
+			}
 			var m repo.SegmentMap
 			runs, _ := s.Data(ctx, i*segment, segment)
 			for _, r := range runs {
@@ -82,6 +91,30 @@ func (s scattered) store(ctx context.Context, to *repo.Session) (root chunk.ID, 
 		return root, err
 	}
 	return w.Finish(ctx, to.Lane(), s.size)
+}
+
+// sameSegment tells whether a segment can be taken over from an older state.
+func (s scattered) sameSegment(old scattered, i int64) bool {
+	begin := i * segment
+	end := begin + segment
+	if begin >= old.size || s.size < min(end, old.size) {
+		return false
+	}
+	ctx := context.Background()
+	runs, _ := s.Data(ctx, begin, segment)
+	before, _ := old.Data(ctx, begin, segment)
+	if !slices.Equal(runs, before) {
+		return false
+	}
+	for _, r := range runs {
+		a, b := make([]byte, r.Len), make([]byte, r.Len)
+		s.ReadAt(ctx, a, r.Off)
+		old.ReadAt(ctx, b, r.Off)
+		if !bytes.Equal(a, b) {
+			return false
+		}
+	}
+	return true
 }
 
 // same compares a stored disk with the image: the data, a little around it,
@@ -149,17 +182,37 @@ func (b backup) changed(seed uint64) backup {
 	return b
 }
 
+// with is the backup with more data on its disk.
+func (b backup) with(off int64, data []byte) backup {
+	b.disk.data = maps.Clone(b.disk.data)
+	b.disk.data[off] = data
+	return b
+}
+
 // ingest commits the backup as a snapshot.
 func (b backup) ingest(ctx context.Context, r *repo.Repo) (*repo.Snapshot, error) {
-	s, err := r.NewSession(ctx, repo.SessionOptions{Source: b.source, Kind: "vm", Machine: "m-" + b.source, Verify: true})
+	snap, _, err := b.increment(ctx, r, nil, backup{})
+	return snap, err
+}
+
+// increment commits the backup with what is the same as in the backup old taken
+// over from its snapshot. It says why that could not be done.
+func (b backup) increment(ctx context.Context, r *repo.Repo, from *repo.Snapshot, old backup) (snap *repo.Snapshot, full, err error) {
+	s, err := r.NewSession(ctx, repo.SessionOptions{Source: b.source, Kind: "vm", Machine: "m-" + b.source, Verify: true, Base: from})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer s.Abort(ctx)
-	root, err := b.disk.store(ctx, s)
-	if err != nil {
-		return nil, err
+	base, full := s.OpenBase(ctx, "vda")
+	root, err := b.disk.storeFrom(ctx, s, base, old.disk)
+	if err == nil {
+		snap, err = b.commit(ctx, s, root)
 	}
+	return snap, full, err
+}
+
+// commit commits a session with the disk of that root.
+func (b backup) commit(ctx context.Context, s *repo.Session, root chunk.ID) (*repo.Snapshot, error) {
 	if err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: b.disk.size, Root: root}); err != nil {
 		return nil, err
 	}
