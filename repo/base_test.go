@@ -72,9 +72,12 @@ func drawDisk(t *rapid.T, old scattered) scattered {
 
 // Whatever becomes of a disk, what is taken over is what a full backup stores.
 func TestIncrementsOfAnyDisk(t *testing.T) {
-	st := newStore(t)
-	r := newRepo(t, st)
+	defer repo.SmallPacks()()
 	rapid.Check(t, func(rt *rapid.T) {
+		st := newStore(t)
+		initRepo(t, st)
+		r := reopen(t, st)
+		defer r.Close()
 		was := backup{source: "vm/a", disk: drawDisk(rt, scattered{})}
 		base := mustIngest(t, r, was)
 		for range 3 {
@@ -104,6 +107,7 @@ func TestIncrementsOfAnyDisk(t *testing.T) {
 			}
 			was, base = is, snap
 		}
+		mustVerify(t, r)
 	})
 }
 

@@ -124,6 +124,51 @@ func TestCrashAtEveryStepOfAnIngest(t *testing.T) {
 	}, b.checkAfter)
 }
 
+// incrementSecond makes an increment of the second backup from the snapshot of
+// the first.
+func (b base) incrementSecond(r *repo.Repo) error {
+	all, err := r.Snapshots(context.Background())
+	if err != nil {
+		return err
+	}
+	_, full, err := b.second.increment(context.Background(), r, all[0], b.first)
+	return errors.Join(full, err)
+}
+
+// checkIncrements is checkAfter, and makes an increment from each snapshot
+// that is there.
+func (b base) checkIncrements(t *testing.T, st *store.Dir, thoroughly bool) {
+	t.Helper()
+	b.checkAfter(t, st, thoroughly)
+	if !thoroughly {
+		return
+	}
+	r := reopen(t, st)
+	defer r.Close()
+	third := b.second.with(50<<20, random(90, 5000))
+	third.source = "vm/other"
+	for i, s := range mustSnapshots(t, r) {
+		snap, full, err := third.increment(t.Context(), r, s, []backup{b.first, b.second, b.second}[i])
+		if err != nil || full != nil {
+			t.Fatalf("an increment from snapshot %d: %v, %v", i+1, full, err)
+		}
+		third.mustRead(t, r, snap)
+	}
+	mustVerify(t, r)
+}
+
+func TestCrashAtEveryStepOfAnIncrement(t *testing.T) {
+	b := newBase(t)
+	eachCrash(t, b.mem, func(st *store.Dir) error {
+		r, err := tryOpen(st, nil)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return b.incrementSecond(r)
+	}, b.checkIncrements)
+}
+
 // Two sessions are at work when the disk crashes.
 func TestCrashOfTwoSessions(t *testing.T) {
 	b := newBase(t)
@@ -270,23 +315,25 @@ func eachFailure(t *testing.T, base *store.Mem, failure error, act func(*repo.Re
 func TestFailureOfEveryStepOfAnIngest(t *testing.T) {
 	b := newBase(t)
 	for _, failure := range []error{syscall.ENOSPC, syscall.EIO} {
-		t.Run(fmt.Sprint(failure), func(t *testing.T) {
-			eachFailure(t, b.mem, failure, func(r *repo.Repo) error {
-				_, err := b.second.ingest(context.Background(), r)
-				return err
-			}, func(t *testing.T, st *store.Dir, r *repo.Repo, err error, thoroughly bool) {
-				want := 2
-				if err != nil {
-					want = 1
-					if !errors.Is(err, failure) || errors.Is(err, repo.ErrNoSpace) != (failure == syscall.ENOSPC) {
-						t.Errorf("the error does not tell why: %v", err)
+		for what, act := range map[string]func(*repo.Repo) error{
+			"all":       func(r *repo.Repo) error { _, err := b.second.ingest(context.Background(), r); return err },
+			"increment": b.incrementSecond,
+		} {
+			t.Run(fmt.Sprintf("%s %v", what, failure), func(t *testing.T) {
+				eachFailure(t, b.mem, failure, act, func(t *testing.T, st *store.Dir, r *repo.Repo, err error, thoroughly bool) {
+					want := 2
+					if err != nil {
+						want = 1
+						if !errors.Is(err, failure) || errors.Is(err, repo.ErrNoSpace) != (failure == syscall.ENOSPC) {
+							t.Errorf("the error does not tell why: %v", err)
+						}
 					}
-				}
-				if n := len(mustSnapshots(t, r)); n != want {
-					t.Errorf("%d snapshots, want %d", n, want)
-				}
-				b.checkAfter(t, st, thoroughly)
+					if n := len(mustSnapshots(t, r)); n != want {
+						t.Errorf("%d snapshots, want %d", n, want)
+					}
+					b.checkAfter(t, st, thoroughly)
+				})
 			})
-		})
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/bits"
 	"strings"
 	"testing"
@@ -441,7 +442,7 @@ func (s *spec) manifest(name string, b []byte) (structure, private map[uint64]an
 	s.must(bytes.Equal(structure[1].([]byte), id) && len(structure) == 10, "manifest %v", structure)
 	secret := s.openSecret(id, structure[9].([]byte))
 	private = s.cbor(s.unpad(s.open(s.objectKey(secret, "vaultfs manifest body", id, salt), 1, aad, b[44+n:])))
-	s.must(len(private) == 8, "private part %v", private)
+	s.must(len(private) == 9, "private part %v", private)
 	s.seen[name] = true
 	return structure, private
 }
@@ -456,19 +457,27 @@ func TestFormatPageIsTrue(t *testing.T) {
 		b := []backup{v.first, v.second}[i]
 		name := "snapshots/" + snap.ID
 		structure, private := s.manifest(name, v.objects[name])
-		if structure[2] != "vm/a" || structure[3] != "vm" || structure[4] != uint64(i+1) || structure[10] != "m-vm/a" || private[2] != "test" {
+		if structure[2] != "vm/a" || structure[3] != "vm" || structure[4] != uint64(i+1) || structure[10] != "m-vm/a" || private[2] != "test" || private[9] != "backup" {
 			t.Errorf("snapshot %d: %v, %v", i, structure, private)
 		}
 		if time := structure[6].(uint64); int64(time) != snap.Time.UnixNano() {
 			t.Errorf("time %d, want %v", time, snap.Time)
 		}
+		if summary := private[8].(map[any]any); summary[uint64(8)] != uint64(7) {
+			t.Errorf("summary %v", summary)
+		}
 		var roots [][]byte
-		for _, it := range structure[7].([]any) {
+		for i, it := range structure[7].([]any) {
 			item := it.(map[any]any)
+			origin := private[7].([]any)[i].(map[any]any)
 			root := item[uint64(4)].([]byte)
 			roots = append(roots, root)
 			switch item[uint64(1)] {
 			case "vda":
+				want := map[any]any{uint64(1): "/p", uint64(2): "raw", uint64(3): "", uint64(4): "full", uint64(5): uint64(8), uint64(6): uint64(7), uint64(7): uint64(6), uint64(8): uint64(5)}
+				if !maps.Equal(origin, want) || item[uint64(5)] != "c-1" {
+					t.Errorf("item %v, origin %v", item, origin)
+				}
 				stored := int64(0)
 				size := s.disk(root, func(off int64, plain []byte) {
 					want := make([]byte, len(plain))
@@ -485,6 +494,9 @@ func TestFormatPageIsTrue(t *testing.T) {
 					t.Errorf("disk of %d bytes, %d stored of %d", size, stored, data)
 				}
 			case "stream":
+				if len(origin) != 3 || item[uint64(5)] != "" {
+					t.Errorf("item %v, origin %v", item, origin)
+				}
 				if !bytes.Equal(s.stream(root), b.stream) {
 					t.Error("stream differs")
 				}
@@ -510,7 +522,9 @@ func TestFormatPageIsTrue(t *testing.T) {
 func TestFormatPageIsTrueOfLeases(t *testing.T) {
 	st := newStore(t)
 	r := newRepo(t, st)
-	session, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "vm/a", Kind: "vm"})
+	previous := ingestDisk(t, r, "vm/a", nil)
+	base := ingestDisk(t, r, "disk/b", nil)
+	session, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "vm/a", Kind: "vm", Base: base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -529,5 +543,8 @@ func TestFormatPageIsTrueOfLeases(t *testing.T) {
 	l := s.cbor(s.sealed("vfsleas", "sessions/"+leases[0].Name, leases[0].Content, "vaultfs lease", unhex(leases[0].Name)))
 	if l[1] != uint64(1) || l[7] != "ingest vm/a" || len(l) != 7 || leases[0].Name != session.ID() {
 		t.Errorf("lease %v", l)
+	}
+	if named := fmt.Sprintf("%x", l[3]); named != "["+previous.ID+" "+base.ID+"]" {
+		t.Errorf("the lease names %s, not %s and %s", named, previous.ID, base.ID)
 	}
 }

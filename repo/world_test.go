@@ -213,7 +213,9 @@ func (b backup) increment(ctx context.Context, r *repo.Repo, from *repo.Snapshot
 
 // commit commits a session with the disk of that root.
 func (b backup) commit(ctx context.Context, s *repo.Session, root chunk.ID) (*repo.Snapshot, error) {
-	if err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: b.disk.size, Root: root}); err != nil {
+	err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: b.disk.size, Root: root, Checkpoint: "c-1",
+		Origin: repo.Origin{Path: "/p", Format: "raw", How: "full", Read: 8, Dirty: 7, New: 6, Stored: 5}})
+	if err != nil {
 		return nil, err
 	}
 	for name, content := range map[string][]byte{"stream": b.stream, "nvram.fd": b.nvram} {
@@ -221,7 +223,7 @@ func (b backup) commit(ctx context.Context, s *repo.Session, root chunk.ID) (*re
 			return nil, err
 		}
 	}
-	return s.Commit(ctx, repo.Info{Program: "test"})
+	return s.Commit(ctx, repo.Info{Program: "test", Method: "backup", Summary: repo.Summary{BytesDirty: 7}})
 }
 
 // items reads every item of a snapshot and says which came back, wrong bytes
