@@ -65,6 +65,10 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 	if it == nil || it.Kind != ItemDisk {
 		return fail(fmt.Errorf("disk %s: %w", name, ErrNotFound))
 	}
+	// First this: what no run lists would be looked for in all packs otherwise.
+	if err := s.proveBase(ctx, *it); err != nil {
+		return fail(fmt.Errorf("disk %s: %w", name, err))
+	}
 	d, err := s.repo.OpenDisk(ctx, *it)
 	if err != nil {
 		return fail(err)
@@ -73,9 +77,6 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 		return fail(fmt.Errorf("disk %s: it has segments of %d bytes, new ones have %d", name, have, want))
 	}
 	if err := d.Check(); err != nil {
-		return fail(fmt.Errorf("disk %s: %w", name, err))
-	}
-	if err := s.proveBase(ctx, *it); err != nil {
 		return fail(fmt.Errorf("disk %s: %w", name, err))
 	}
 	d.heir = s

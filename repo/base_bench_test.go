@@ -144,3 +144,43 @@ func BenchmarkIncrement(b *testing.B) {
 		}
 	}
 }
+
+// OpenBase in a repository of 6,400 packs, as 100 GB have.
+func BenchmarkOpenBaseOfManyPacks(b *testing.B) {
+	defer repo.TinyPacks()()
+	st, err := store.Create(b.TempDir() + "/repository")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer st.Close()
+	initRepo(b, st)
+	r := reopen(b, st)
+	defer r.Close()
+	s, err := r.NewSession(b.Context(), repo.SessionOptions{Source: "vm/a"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, l := s.NewDisk(), s.Lane()
+	for n := range uint64(13) {
+		m := benchMap(b, l, func(i int) uint64 { return n*benchChunks + uint64(i) })
+		if err := w.SetSegment(b.Context(), l, int64(n), m); err != nil {
+			b.Fatal(err)
+		}
+	}
+	base := benchCommit(b, s, w, l)
+	for b.Loop() {
+		b.StopTimer()
+		if s, err = r.NewSession(b.Context(), repo.SessionOptions{Source: "vm/a", Base: base}); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if _, err := s.OpenBase(b.Context(), "vda"); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := s.Abort(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}

@@ -238,6 +238,52 @@ func TestBaseThatIsGone(t *testing.T) {
 	third.mustRead(t, r, snap)
 }
 
+// Verify finds what an increment took over like all else: it touches both.
+func TestVerifyOfAnIncrement(t *testing.T) {
+	defer repo.SmallPacks()()
+	st := newStore(t)
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	first := newBackup("vm/a", 10)
+	base := mustIngest(t, r, first)
+	snap, full, err := first.changed(20).increment(t.Context(), r, base, first)
+	if err != nil || full != nil {
+		t.Fatal(full, err)
+	}
+	if got := mustVerify(t, r); got.Snapshots != 2 || got.Items != 6 {
+		t.Errorf("%d snapshots with %d items", got.Snapshots, got.Items)
+	}
+	d, err := r.OpenDisk(t.Context(), *base.Item("vda"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := d.Segment(2) // the one that was taken over
+	if err != nil || len(last) != 1 {
+		t.Fatal(last, err)
+	}
+	if err := st.Delete(t.Context(), repo.PackOf(r, last[0].ID)); err != nil {
+		t.Fatal(err)
+	}
+	result, err := r.Verify(t.Context(), repo.VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	touched := map[string]int64{}
+	for _, f := range result.Findings {
+		for _, touch := range f.Touches {
+			if touch.Item == "vda" {
+				touched[touch.Snapshot.ID] += touch.Bytes
+			}
+		}
+	}
+	for _, s := range []*repo.Snapshot{base, snap} {
+		if touched[s.ID] < last[0].Len {
+			t.Errorf("snapshot %d loses %d bytes of %d", s.Seq, touched[s.ID], last[0].Len)
+		}
+	}
+}
+
 // The reasons that have nothing to do with damage.
 func TestOpenBaseSaysWhyNot(t *testing.T) {
 	r := newRepo(t, newStore(t))

@@ -11,6 +11,10 @@
 // run → Commit turns the session's lease into the snapshot's manifest. Until
 // that last step the snapshot does not exist; after it, all it names is durable.
 //
+// An increment begins with SessionOptions.Base: OpenBase → DiskWriter.Inherit
+// takes segments over from an earlier snapshot, with their maps neither read
+// nor written.
+//
 // Reading: Resolve → OpenDisk or OpenFile → segment map or stream node → chunk
 // → pack. Every chunk is authenticated and its ID computed again before a byte
 // of it leaves the package.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"vaultfs/chunk"
 	"vaultfs/repo/seal"
 )
 
@@ -16,11 +17,24 @@ func SmallPacks() (undo func()) {
 	return func() { packTarget, packRoom, runBytes, mergeRuns, passwordCost = target, room, bytes, merge, cost }
 }
 
+// TinyPacks makes sessions write a pack for every chunk, until it is undone.
+func TinyPacks() (undo func()) {
+	target := packTarget
+	packTarget = 1
+	return func() { packTarget = target }
+}
+
 // ResolveIn is Resolve among snapshots that are given.
 var ResolveIn = resolve
 
 // WalkAll makes a session walk at its commit what it took over as well.
 func WalkAll(s *Session) { s.base.disks = nil }
+
+// PackOf is the object that a chunk lies in.
+func PackOf(r *Repo, id chunk.ID) string {
+	at := r.index.Lookup(id)[0]
+	return packObject(at.Session, at.Pack.Hash)
+}
 
 // ChunkIDs are the IDs of all chunks that a repository lists.
 func ChunkIDs(ctx context.Context, r *Repo) (ids [][]byte) {
