@@ -90,13 +90,19 @@ func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
 
 // copy stores segment i of the image and returns its map.
 func (c *segmentCopier) copy(ctx context.Context, i int64) (repo.SegmentMap, error) {
-	return c.cut(ctx, func(ctx context.Context, full chan<- window) error {
-		return c.read(ctx, i*c.size, full)
+	return c.cut(ctx, c.store, func(ctx context.Context, full chan<- window) error {
+		data, err := c.data(ctx, i)
+		if err != nil {
+			return err
+		}
+		return c.read(ctx, i*c.size, data, full)
 	})
 }
 
-// cut stores the windows of one segment, which read sends, and returns its map.
-func (c *segmentCopier) cut(ctx context.Context, read func(context.Context, chan<- window) error) (m repo.SegmentMap, err error) {
+// cut gives the windows of one segment, which read sends, to store, and
+// returns the segment's map. The channel is closed after an error, too.
+func (c *segmentCopier) cut(ctx context.Context, store func(context.Context, <-chan window) (repo.SegmentMap, error),
+	read func(context.Context, chan<- window) error) (m repo.SegmentMap, err error) {
 	full := make(chan window, windows)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -104,7 +110,7 @@ func (c *segmentCopier) cut(ctx context.Context, read func(context.Context, chan
 		return read(ctx, full)
 	})
 	g.Go(func() error {
-		m, err = c.store(ctx, full)
+		m, err = store(ctx, full)
 		return err
 	})
 	err = g.Wait()
@@ -114,14 +120,17 @@ func (c *segmentCopier) cut(ctx context.Context, read func(context.Context, chan
 	return m, err
 }
 
-// read sends the data of the segment that begins at start as windows.
-func (c *segmentCopier) read(ctx context.Context, start int64, full chan<- window) error {
+// data returns the runs of data of segment i, in grains from its start.
+func (c *segmentCopier) data(ctx context.Context, i int64) ([]Run, error) {
+	start := i * c.size
 	size := min(c.size, c.img.Size()-start)
-	runs, err := c.img.Data(ctx, start, size)
-	if err != nil {
-		return err
-	}
-	for _, r := range wholeGrains(runs, start, size) {
+	runs, err := ask(ctx, c.img.Data, start, size)
+	return wholeGrains(runs, start, size), err
+}
+
+// read sends runs of the segment that begins at start as windows.
+func (c *segmentCopier) read(ctx context.Context, start int64, runs []Run, full chan<- window) error {
+	for _, r := range runs {
 		for off, end := r.Off, r.Off+r.Len; off < end; {
 			n := min(windowSize, end-off)
 			w := window{off: off, n: int(n), ends: off+n == end}
@@ -150,24 +159,6 @@ func (c *segmentCopier) fill(ctx context.Context, p []byte, off int64) error {
 	}
 	c.p.Read.Add(n)
 	return nil
-}
-
-// wholeGrains widens runs to grains, relative to start, and joins what then
-// touches. It does not pass the end of the last grain of the segment.
-func wholeGrains(runs []Run, start, size int64) (whole []Run) {
-	for _, r := range runs {
-		off := (r.Off - start) / chunk.Grain * chunk.Grain
-		end := (r.Off - start + r.Len + chunk.Grain - 1) / chunk.Grain * chunk.Grain
-		end = min(end, (size+chunk.Grain-1)/chunk.Grain*chunk.Grain)
-		if k := len(whole) - 1; k >= 0 && off <= whole[k].Off+whole[k].Len {
-			whole[k].Len = max(whole[k].Len, end-whole[k].Off)
-			continue
-		}
-		if end > off {
-			whole = append(whole, Run{off, end - off})
-		}
-	}
-	return whole
 }
 
 // store cuts the windows of a segment and puts the chunks.

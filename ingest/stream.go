@@ -22,7 +22,7 @@ func CopyStream(ctx context.Context, s *repo.Session, r io.Reader, p *Progress) 
 	w, c := s.NewDisk(), newSegmentCopier(s, nil, p)
 	t := stream{r: r, copier: c}
 	for i := int64(0); !t.ended; i++ {
-		m, err := c.cut(ctx, t.segment)
+		m, err := c.cut(ctx, c.store, t.segment)
 		if err == nil {
 			err = w.SetSegment(ctx, c.lane, i, m)
 		}
