@@ -3,6 +3,7 @@ module vaultfs
 go 1.26.0
 
 require (
+	github.com/beevik/etree v1.5.0
 	github.com/fxamacker/cbor/v2 v2.9.6
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/jedib0t/go-pretty/v6 v6.8.3

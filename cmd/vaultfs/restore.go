@@ -17,11 +17,12 @@ import (
 func (a *app) restoreCommand() *cobra.Command {
 	var to string
 	var o restore.Options
+	var d defineOptions
 	c := &cobra.Command{
-		Use:   "restore SNAP[:PATH] --to DEST",
-		Short: "Write a disk or a whole snapshot to files",
-		Long: `Write one file of a snapshot, or all of it, to a place outside the repository.
-Every byte is proved before it is written.
+		Use:   "restore SNAP[:PATH] --to DEST | SNAP --define",
+		Short: "Write a disk or a whole snapshot to files, or bring a VM back",
+		Long: `Write one file of a snapshot, or all of it, to a place outside the repository,
+or, with --define, bring a VM back. Every byte is proved before it is written.
 
 PATH is a file as "vaultfs ls" lists it: disks/vda.qcow2, domain.xml. A disk's
 bare name will do: vda. DEST is then a file to be made, or a directory that
@@ -34,15 +35,31 @@ empty: the disks in disks/, and the other files beside.
 A file appears under its name only when it is whole; before, and if anything
 goes wrong, DEST does not change. What exists is replaced with --force only.
 DEST may also be a block device: then --force is needed, the disk is written
-raw over what the device held, and an interruption leaves it half written.`,
+raw over what the device held, and an interruption leaves it half written.
+
+With --define the whole VM is made again: its disks where they were, or in
+/var/lib/libvirt/images if something is there now, or in --disk-dir; its NVRAM
+and TPM state; and a domain of libvirt that has them, with a new UUID and new
+MAC addresses where another VM has the old ones. A VM, a file or a device that
+exists is never touched: if there is a VM of that name, give another with --name.
+If anything goes wrong, what was made is removed again; only a VM that cannot be
+started, with --start, stays defined, and the exit status is 3. Libvirt's
+snapshots and checkpoints of the VM do not come back.`,
 		Example: `  vaultfs restore vm/win11:vda --to /var/lib/libvirt/images/win11.qcow2
   vaultfs restore vm/win11@2026-11-21:disks/vda.raw --to /dev/vg0/win11 --force
-  vaultfs restore vm/win11 --to /srv/restored`,
+  vaultfs restore vm/win11 --to /srv/restored
+  vaultfs restore vm/win11 --define --start
+  vaultfs restore vm/win11@2026-11-21 --define --name win11-old --disk-dir /srv/vm`,
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := d.check(c); err != nil {
+				return err
+			}
 			switch {
+			case d.define:
+				return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.define(c, r, args[0], d) })
 			case to == "":
-				return usage(c, "where to? give --to DEST")
+				return usage(c, "where to? give --to DEST, or --define to bring a VM back")
 			case o.Format != "" && o.Format != restore.QCOW2 && o.Format != restore.Raw:
 				return usage(c, "--format %q: want qcow2 or raw", o.Format)
 			}
@@ -53,6 +70,7 @@ raw over what the device held, and an interruption leaves it half written.`,
 	c.Flags().StringVar(&to, "to", "", "where it goes: a file, a directory or a block device (`DEST`)")
 	c.Flags().StringVar(&o.Format, "format", "", "write disks as qcow2 or raw (`FORMAT`)")
 	c.Flags().BoolVar(&o.Force, "force", false, "replace what exists; write over a block device")
+	d.addTo(c)
 	_ = c.RegisterFlagCompletionFunc("to", completeFiles)
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{restore.QCOW2, restore.Raw}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -69,13 +87,7 @@ func (a *app) restore(ctx context.Context, r *repo.Repo, arg, to string, o resto
 	}
 	begin := time.Now()
 	o.Progress = new(restore.Progress)
-	stop := a.watch(func() state {
-		s := state{phase: "writing", done: o.Progress.Done.Load(), total: o.Progress.Total.Load()}
-		if s.total > 0 && s.done >= s.total {
-			s.phase = "making durable"
-		}
-		return s
-	})
+	stop := a.restoring(o.Progress)
 	var written []*restore.Written
 	if path == "" {
 		written, err = restore.All(ctx, r, snap, to, o)
@@ -89,6 +101,17 @@ func (a *app) restore(ctx context.Context, r *repo.Repo, arg, to string, o resto
 	}
 	a.print.restored(snap, written, time.Since(begin))
 	return nil
+}
+
+// restoring shows the progress until stop is called.
+func (a *app) restoring(p *restore.Progress) (stop func()) {
+	return a.watch(func() state {
+		s := state{phase: "writing", done: p.Done.Load(), total: p.Total.Load()}
+		if s.total > 0 && s.done >= s.total {
+			s.phase = "making durable"
+		}
+		return s
+	})
 }
 
 func (a *app) restoreItem(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, path, to string, o restore.Options) ([]*restore.Written, error) {

@@ -46,6 +46,7 @@ var doors = map[string][]string{
 	"github.com/minio/highwayhash":  {"chunk"},
 	"github.com/klauspost/compress": {"repo/format"},
 	"github.com/hanwen/go-fuse":     {"fusefs"},
+	"github.com/beevik/etree":       {"restore/vm"},
 	"libvirt.org/go":                {"ingest/vm", "restore/vm", "internal/virt"},
 	"github.com/spf13":              {"cmd/vaultfs"},
 	"github.com/jedib0t":            {"cmd/vaultfs"},

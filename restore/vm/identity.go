@@ -1,0 +1,195 @@
+package vm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/beevik/etree"
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/internal/virt"
+)
+
+// identify gives the domain a name, a UUID and MAC addresses that no other domain of the host has.
+func (p *plan) identify(context.Context) error {
+	if err := p.chooseName(); err != nil {
+		return err
+	}
+	if err := p.chooseUUID(); err != nil {
+		return err
+	}
+	p.result.Name, p.result.UUID = p.name, p.uuid
+	p.renewGenerationID()
+	p.chooseMACs()
+	p.dropAutomatic()
+	return nil
+}
+
+func (p *plan) chooseName() error {
+	old := strings.TrimSpace(p.domain.SelectElement("name").NotNil().Text())
+	p.name = old
+	if p.options.Name != "" {
+		p.name = p.options.Name
+	}
+	if err := checkName(p.name); err != nil {
+		return err
+	}
+	if err := p.nameIsFree(); err != nil {
+		return err
+	}
+	if p.name != old {
+		p.change("name: %s instead of %s", p.name, old)
+		setText(p.domain, "name", p.name)
+	}
+	p.domain.RemoveAttr("id")
+	return nil
+}
+
+// checkName refuses what libvirt does not take, and what could not be part of a file's name.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it has no name: give one with --name")
+	case len(name) > 200 || strings.Trim(name, ".") == "" || strings.ContainsRune(name, '/') || strings.ContainsFunc(name, unicode.IsControl):
+		return errors.New("this cannot be the name of a VM: give another one with --name")
+	}
+	return nil
+}
+
+func (p *plan) nameIsFree() error {
+	d, err := p.host.Conn.LookupDomainByName(p.name)
+	switch {
+	case err == nil:
+		d.Free()
+		return fmt.Errorf("it exists on %s, and is not touched: restore under another name with --name NEW", p.host.URI)
+	case !virt.IsCode(err, libvirt.ERR_NO_DOMAIN):
+		return virt.Sentence(err)
+	}
+	return nil
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// chooseUUID keeps the UUID unless a domain of the host has it.
+func (p *plan) chooseUUID() error {
+	old := strings.ToLower(strings.TrimSpace(p.domain.SelectElement("uuid").NotNil().Text()))
+	owner, err := p.ownerOf(old)
+	if err != nil {
+		return err
+	}
+	if p.uuid = old; owner == "" && uuidForm.MatchString(old) {
+		return nil
+	}
+	p.uuid = newUUID()
+	setText(p.domain, "uuid", p.uuid)
+	// Libvirt refuses a definition whose SMBIOS states another one.
+	for _, e := range p.domain.FindElements("./sysinfo/system/entry[@name='uuid']") {
+		e.SetText(p.uuid)
+	}
+	if owner == "" {
+		p.change("UUID: %s, as the definition had none", p.uuid)
+	} else {
+		p.change("UUID: %s instead of %s, which VM %q has", p.uuid, old, owner)
+	}
+	return nil
+}
+
+// ownerOf is the name of the domain that has a UUID, "" if none does.
+func (p *plan) ownerOf(uuid string) (string, error) {
+	if !uuidForm.MatchString(uuid) {
+		return "", nil
+	}
+	d, err := p.host.Conn.LookupDomainByUUIDString(uuid)
+	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
+		return "", nil
+	}
+	if err != nil {
+		return "", virt.Sentence(err)
+	}
+	defer d.Free()
+	name, err := d.GetName()
+	return name, virt.Sentence(err)
+}
+
+// newUUID is a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// renewGenerationID tells the guest that it has gone back in time, as a domain controller must know (libvirt's <genid>,
+// Microsoft's Virtual Machine Generation ID: it changes whenever a VM is restored from a backup).
+func (p *plan) renewGenerationID() {
+	if e := p.domain.SelectElement("genid"); e != nil && strings.TrimSpace(e.Text()) != "" {
+		e.SetText(newUUID())
+		p.change("generation ID: a new one, so that the guest knows that it was restored")
+	}
+}
+
+// macPrefix is QEMU's vendor prefix.
+const macPrefix = "52:54:00"
+
+// chooseMACs keeps the MAC addresses that no domain of the host has.
+func (p *plan) chooseMACs() {
+	mine := map[string]string{}
+	for _, card := range devices(p.domain, "interface") {
+		mac := card.SelectElement("mac")
+		if mac == nil {
+			continue
+		}
+		old := strings.ToLower(mac.SelectAttrValue("address", ""))
+		if owner := p.taken.macs[old]; owner != "" {
+			address := newMAC(p.taken.macs, mine)
+			mac.CreateAttr("address", address)
+			p.change("MAC: %s instead of %s, which VM %q has", address, old, owner)
+			old = address
+		}
+		mine[old] = p.name
+	}
+}
+
+// newMAC is a random address that is in none of the lists.
+func newMAC(lists ...map[string]string) string {
+	for {
+		var b [3]byte
+		_, _ = rand.Read(b[:]) // never fails
+		address := fmt.Sprintf("%s:%02x:%02x:%02x", macPrefix, b[0], b[1], b[2])
+		free := true
+		for _, list := range lists {
+			if _, has := list[address]; has {
+				free = false
+			}
+		}
+		if free {
+			return address
+		}
+	}
+}
+
+// automatic is the part of a path by which a socket that libvirt has named itself is known: it names the old domain.
+const automatic = "/libvirt/qemu/channel/"
+
+// dropAutomatic leaves it to libvirt to name the sockets that it had named before.
+func (p *plan) dropAutomatic() {
+	for _, channel := range devices(p.domain, "channel") {
+		if strings.Contains(attr(channel, "source", "path"), automatic) {
+			removeAll(channel, "source")
+		}
+	}
+}
+
+// setText sets the text of a child that is there or is made.
+func setText(parent *etree.Element, tag, text string) {
+	e := parent.SelectElement(tag)
+	if e == nil {
+		e = parent.CreateElement(tag)
+	}
+	e.SetText(text)
+}

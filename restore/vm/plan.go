@@ -1,0 +1,97 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/beevik/etree"
+
+	"vaultfs/internal/virt"
+	"vaultfs/repo"
+)
+
+// The names of a snapshot's files that are looked for. What an ingest makes of a guest is in ingest/vm.
+const (
+	definitionItem  = "domain.xml"
+	nvramItem       = "nvram.fd"
+	tpmItem         = "tpm-state.tar"
+	snapshotsItem   = "snapshots.xml"
+	checkpointsItem = "checkpoints.xml"
+)
+
+// A plan is all that is to be made, worked out before any of it is.
+type plan struct {
+	repo    *repo.Repo
+	snap    *repo.Snapshot
+	host    *virt.Host
+	options *Options
+	places  places
+	taken   *taken
+
+	doc        *etree.Document
+	domain     *etree.Element // the root of doc, edited step by step
+	name, uuid string         // of the new domain
+	files      []planned      // disks and NVRAM
+	tpm        *tpmState      // nil if there is none to restore
+	result     *Result
+}
+
+// planned is an item and the file that it becomes.
+type planned struct {
+	item   repo.Item
+	path   string
+	format string // restore.QCOW2 or restore.Raw; "" of an item that is no disk
+}
+
+func newPlan(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, h *virt.Host, o *Options) (*plan, error) {
+	p := &plan{repo: r, snap: snap, host: h, options: o, result: &Result{URI: h.URI}}
+	var err error
+	if p.places, err = placesOf(h.URI); err != nil {
+		return nil, err
+	}
+	if o.DiskDir != "" {
+		if o.DiskDir, err = filepath.Abs(o.DiskDir); err != nil {
+			return nil, err
+		}
+	}
+	if p.doc, err = readDefinition(ctx, r, snap); err != nil {
+		return nil, err
+	}
+	p.domain = p.doc.Root()
+	if p.taken, err = survey(h); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{
+		p.identify, p.planDisks, p.planNVRAM, p.planTPM, p.checkEmulator, p.checkPlaces, p.checkSpace,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, fmt.Errorf("VM %q: %w", p.name, err)
+		}
+	}
+	p.lookAround()
+	p.noteMetadata()
+	return p, nil
+}
+
+func (p *plan) change(format string, args ...any) {
+	p.result.Changes = append(p.result.Changes, fmt.Sprintf(format, args...))
+}
+
+func (p *plan) note(format string, args ...any) {
+	p.result.Notes = append(p.result.Notes, fmt.Sprintf(format, args...))
+}
+
+func (p *plan) warn(format string, args ...any) {
+	p.result.Warnings = append(p.result.Warnings, fmt.Sprintf(format, args...))
+}
+
+// noteMetadata says that libvirt's snapshots and checkpoints do not come back: the disks are restored without the
+// states that those name.
+func (p *plan) noteMetadata() {
+	for item, what := range map[string]string{snapshotsItem: "snapshots", checkpointsItem: "checkpoints"} {
+		if p.snap.Item(item) != nil {
+			p.note("the %s that libvirt knew of are not made again, as the restored disks do not hold them; %s tells what there was", what, item)
+		}
+	}
+}
