@@ -39,10 +39,18 @@ func chainOf(ctx context.Context, d *disk) ([]layer, error) {
 	}
 }
 
-// imageInfo is the part of `qemu-img info --output=json` that names the backing file.
+// imageInfo is the part of `qemu-img info --output=json` that names the backing file and the dirty bitmaps.
 type imageInfo struct {
-	Backing string `json:"backing-filename"`
-	Format  string `json:"backing-filename-format"`
+	Backing        string `json:"backing-filename"`
+	Format         string `json:"backing-filename-format"`
+	FormatSpecific struct {
+		Data struct {
+			Bitmaps []struct {
+				Name  string
+				Flags []string
+			}
+		}
+	} `json:"format-specific"`
 }
 
 // protocolName is a name that QEMU takes for a protocol ("nbd://…", "json:…") instead of a file.

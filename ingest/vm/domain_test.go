@@ -102,7 +102,7 @@ func TestAgentAndLabel(t *testing.T) {
 }
 
 func TestJobXML(t *testing.T) {
-	text, err := jobXML([]disk{{target: "vda"}, {target: "sdb"}}, &scratch{dir: "/s/vaultfs-u"})
+	text, err := jobXML([]disk{{target: "vda"}, {target: "sdb"}}, map[string]string{"sdb": "cp"}, &scratch{dir: "/s/vaultfs-u"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestJobXML(t *testing.T) {
       <driver type="qcow2"></driver>
       <scratch file="/s/vaultfs-u/vda.scratch"></scratch>
     </disk>
-    <disk type="file" name="sdb" backup="yes" exportname="sdb">
+    <disk type="file" name="sdb" backup="yes" backupmode="incremental" incremental="cp" exportname="sdb" exportbitmap="vaultfs-sdb">
       <driver type="qcow2"></driver>
       <scratch file="/s/vaultfs-u/sdb.scratch"></scratch>
     </disk>

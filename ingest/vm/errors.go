@@ -24,3 +24,20 @@ func beginError(name string, s *scratch, err error) error {
 	}
 	return fmt.Errorf("VM %q: the backup job did not begin: %s", name, text)
 }
+
+// checkpointTrouble tells whether libvirt may have refused a job for its checkpoints, so that one without them is worth
+// trying: not where the guest is busy or stopped, nor where the scratch directory is the trouble.
+func checkpointTrouble(err error) bool {
+	for _, code := range []libvirt.ErrorNumber{libvirt.ERR_OPERATION_TIMEOUT, libvirt.ERR_NO_DOMAIN, libvirt.ERR_NO_SUPPORT} {
+		if virt.IsCode(err, code) {
+			return false
+		}
+	}
+	text := virt.Sentence(err).Error()
+	for _, words := range []string{"Permission denied", "Operation not permitted", "No space left", "is not running", "connection"} {
+		if strings.Contains(text, words) {
+			return false
+		}
+	}
+	return true
+}

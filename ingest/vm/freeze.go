@@ -58,6 +58,22 @@ func whyNotFrozen(g *guest, state libvirt.DomainState, noQuiesce bool) (why, war
 	return "", ""
 }
 
+// quiesced calls begin with the guest frozen around it if it can be, and says how that went. A thawer is at work, to be
+// finished by the caller, if the guest may be frozen still.
+func quiesced(ctx context.Context, l *link, g *guest, state libvirt.DomainState, o *Options, j *journal, begin func() error) (q quiesce, t *thawer, err error) {
+	if why, warning := whyNotFrozen(g, state, o.NoQuiesce); why != "" {
+		return quiesce{why: why, warning: warning}, nil, begin()
+	}
+	if err := j.update(func(e *entry) { e.Freezing = true }); err != nil {
+		return q, nil, err
+	}
+	q, err = frozenWhile(ctx, g.name, l, agentTimeout, begin)
+	if q.unsure {
+		return q, keepThawing(l), err
+	}
+	return q, nil, errors.Join(err, j.update(func(e *entry) { e.Freezing = false }))
+}
+
 // frozenWhile freezes all filesystems of a guest together, calls begin, and thaws, also if begin panics and whatever
 // becomes of the context; if this process is killed another one thaws. The agent has the timeout to answer, and the
 // guest is kept frozen no longer than that: if begin takes longer the guest is thawed under it, and counts as not

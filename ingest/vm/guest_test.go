@@ -72,7 +72,7 @@ func ingestWhileWriting(t *testing.T, g *testguest.Guest) {
 	}
 	wantState(t, g, "running")
 	wantNoJob(t, g, dir)
-	if names := strings.Join(itemNames(s), " "); names != "vda sda domain.xml domain-live.xml" {
+	if names := strings.Join(itemNames(s), " "); names != "vda sda domain.xml domain-live.xml checkpoints.xml report.md" {
 		t.Errorf("items: %s", names)
 	}
 	if live := text(t, r, s, "domain-live.xml"); !strings.Contains(live, "<seclabel") {
@@ -110,7 +110,7 @@ func sumInside(t *testing.T, raw string, offset int64, file string) string {
 // guest go on without having seen an error.
 func scratchRunsOut(t *testing.T, g *testguest.Guest, dir string) {
 	_, d := domainOf(t, g)
-	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, keepFree: nothing})
+	l, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir, keepFree: nothing}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,14 +127,14 @@ func scratchRunsOut(t *testing.T, g *testguest.Guest, dir string) {
 // scratchRunsShort must end the job before the guest is held up.
 func scratchRunsShort(t *testing.T, g *testguest.Guest, dir string) {
 	_, d := domainOf(t, g)
-	_, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, NoQuiesce: true})
+	_, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir, NoQuiesce: true}))
 	wantError(t, err, g.Name, "MiB are free in "+dir, "256 MiB must stay free", "--scratch-dir")
 	wantNoJob(t, g, dir)
 
 	shell(t, "mount", "-o", "remount,size=40m", dir)
 	defer shell(t, "mount", "-o", "remount,size=4m", dir)
 	most := func(size int64) int64 { return size - 4<<20 }
-	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, NoQuiesce: true, keepFree: most})
+	l, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir, NoQuiesce: true, keepFree: most}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func agentHangs(t *testing.T, g *testguest.Guest) {
 	time.Sleep(5 * time.Second)
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir})
+	l, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir}))
 	if err != nil {
 		t.Fatal(err)
 	}

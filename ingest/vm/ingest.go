@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"libvirt.org/go/libvirt"
 
-	"vaultfs/ingest"
 	"vaultfs/internal/virt"
 	"vaultfs/repo"
 )
 
-// Ingest backs a guest up as one snapshot of the source "vm/NAME": its disks in the order of its definition, then
-// domain.xml, and domain-live.xml of a guest that runs. After an error nothing is committed; either way the guest is
-// left as it was found.
+// Ingest backs a guest up as one snapshot of the source "vm/NAME": its disks in the order of its definition, then what
+// else makes the guest, then report.md. After an error nothing is committed; either way the guest is left as it was
+// found. What an earlier run that died has left of this guest is set right first.
 func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -35,68 +33,90 @@ func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result,
 	if err != nil {
 		return nil, err
 	}
-	mode, uuid, err := modeOf(d, name, &o)
-	if err != nil {
+	one := &run{repo: r, host: h, domain: d, name: name, source: "vm/" + source, options: &o, result: new(Result)}
+	if one.uuid, err = d.GetUUIDString(); err != nil {
+		return nil, fmt.Errorf("VM %q: %w", name, virt.Sentence(err))
+	}
+	if one.journal, err = openJournal(o.StateDir, entry{VM: name, UUID: one.uuid, URI: h.URI}); err != nil {
+		return nil, fmt.Errorf("VM %q: %w", name, err)
+	}
+	defer one.journal.close()
+	if err := one.backup(ctx); err != nil {
 		return nil, err
 	}
-	s, err := r.NewSession(ctx, repo.SessionOptions{
-		Source: "vm/" + source, Kind: "vm", Machine: uuid, Adopt: o.Adopt, Verify: o.Verify,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer s.Abort(context.WithoutCancel(ctx))
-	result := &Result{Mode: mode}
-	if err := result.ingest(ctx, s, h, d, &o); err != nil {
-		return nil, err
-	}
-	result.Snapshot, err = s.Commit(ctx, result.info(&o, uuid))
-	return result, err
+	return one.result, nil
 }
 
-func modeOf(d *libvirt.Domain, name string, o *Options) (mode, uuid string, err error) {
-	active, err := d.IsActive()
+// run is one backup of one guest.
+type run struct {
+	repo         *repo.Repo
+	host         *virt.Host
+	domain       *libvirt.Domain
+	name, uuid   string // of the guest
+	source       string // "vm/NAME"
+	options      *Options
+	journal      *journal
+	plan         plan
+	checkpoint   string  // the name of the one to be made
+	before, read int64   // of Progress.Read: when the disks were begun, and what they took
+	audited      []int64 // bytes, by disk
+	result       *Result
+}
+
+// backup makes the snapshot.
+func (r *run) backup(ctx context.Context) (err error) {
+	if err := r.recover(ctx); err != nil {
+		return err
+	}
+	if r.result.Mode, err = r.mode(); err != nil {
+		return err
+	}
+	r.plan = newPlan(ctx, r.repo, r.domain, r.source, r.options)
+	s, err := r.repo.NewSession(ctx, repo.SessionOptions{
+		Source: r.source, Kind: "vm", Machine: r.uuid, Adopt: r.options.Adopt, Verify: r.options.Verify, Base: r.plan.base,
+	})
 	if err != nil {
-		return "", "", fmt.Errorf("VM %q: %w", name, virt.Sentence(err))
+		return err
 	}
-	if uuid, err = d.GetUUIDString(); err != nil {
-		return "", "", fmt.Errorf("VM %q: %w", name, virt.Sentence(err))
+	defer s.Abort(context.WithoutCancel(ctx))
+	r.checkpoint = checkpointName(r.repo, s.ID())
+	err = r.ingest(ctx, s)
+	if err == nil {
+		r.result.Snapshot, err = s.Commit(ctx, r.info())
 	}
-	mode, err = o.choose(name, active)
-	return mode, uuid, err
+	if err != nil {
+		return errors.Join(err, r.dropCheckpoint())
+	}
+	r.keepCheckpoint()
+	return nil
+}
+
+func (r *run) mode() (string, error) {
+	active, err := r.domain.IsActive()
+	if err != nil {
+		return "", fmt.Errorf("VM %q: %w", r.name, virt.Sentence(err))
+	}
+	return r.options.choose(r.name, active)
 }
 
 // ingest copies the guest into the session, and makes sure of what it copied. When it returns the guest is as it was.
-func (r *Result) ingest(ctx context.Context, s *repo.Session, h *virt.Host, d *libvirt.Domain, o *Options) (err error) {
-	src, err := begin(ctx, r.Mode, h, d, o)
+func (r *run) ingest(ctx context.Context, s *repo.Session) (err error) {
+	src, err := r.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closing := src.close(); closing != nil && err != nil {
-			err = fmt.Errorf("%w (and then: %v)", err, closing)
-		} else if closing != nil {
-			r.Warnings = append(r.Warnings, closing.Error())
-		}
-		src.tell(r)
-	}()
-	before := o.Progress.Read.Load()
-	watched, finish := watch(ctx, src)
-	err = copyDisks(watched, s, src, o.Progress)
-	if reason := finish(); reason != nil && ctx.Err() == nil {
-		return reason
-	}
-	if err != nil {
+	files, err := r.copyAll(ctx, s, src)
+	closing := src.close()
+	src.tell(r.result)
+	switch {
+	case closing != nil && err != nil:
+		return fmt.Errorf("%w (and then: %v)", err, closing)
+	case closing != nil:
+		r.result.Warnings = append(r.result.Warnings, closing.Error())
+	case err != nil:
 		return err
 	}
-	r.read = o.Progress.Read.Load() - before
-	if err := src.check(ctx); err != nil {
-		return err
-	}
-	files, err := src.files()
-	if err != nil {
-		return err
-	}
+	files = append(files, file{"report.md", r.report(s)})
 	for _, f := range files {
 		if _, err := s.AddFile(ctx, f.name, strings.NewReader(f.text)); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
@@ -105,59 +125,46 @@ func (r *Result) ingest(ctx context.Context, s *repo.Session, h *virt.Host, d *l
 	return nil
 }
 
+// copyAll copies the disks, and returns the files that belong to them.
+func (r *run) copyAll(ctx context.Context, s *repo.Session, src source) ([]file, error) {
+	r.before = r.options.Progress.Read.Load()
+	watched, finish := watch(ctx, src)
+	err := r.copyDisks(watched, s, src)
+	if reason := finish(); reason != nil && ctx.Err() == nil {
+		return nil, reason
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.read = r.options.Progress.Read.Load() - r.before
+	if err := src.check(ctx); err != nil {
+		return nil, err
+	}
+	return src.files()
+}
+
 // begin opens the guest's disks the way the mode says.
-func begin(ctx context.Context, mode string, h *virt.Host, d *libvirt.Domain, o *Options) (source, error) {
-	if mode == ModeLive {
-		l, err := beginLive(ctx, d, o)
+func (r *run) begin(ctx context.Context) (source, error) {
+	if r.result.Mode == ModeLive {
+		l, err := beginLive(ctx, r)
 		if err != nil {
 			return nil, err
 		}
 		return l, nil
 	}
-	off, err := beginOffline(ctx, h, d)
-	if err != nil {
-		return nil, err
-	}
-	return off, nil
-}
-
-// copyDisks copies one disk after the other; each is read by several goroutines.
-func copyDisks(ctx context.Context, s *repo.Session, src source, p *ingest.Progress) error {
-	for _, d := range src.opened() {
-		total, err := ingest.DataBytes(ctx, d)
-		if err != nil {
-			return readError(ctx, src, d, err)
-		}
-		p.Total.Add(total)
-	}
-	for _, d := range src.opened() {
-		root, err := ingest.CopyDisk(ctx, s, d, p)
-		if err != nil {
-			return readError(ctx, src, d, err)
-		}
-		it := repo.Item{Name: d.target, Kind: repo.ItemDisk, Size: d.Size(), Root: root}
-		it.Path, it.Format = d.path, d.format
-		if err := s.AddItem(it); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readError names the disk, and what happened to the guest if that is why.
-func readError(ctx context.Context, src source, d openDisk, err error) error {
-	err = fmt.Errorf("disk %s: %w", d.target, err)
-	if ctx.Err() != nil || errors.Is(err, repo.ErrNoSpace) {
-		return err
-	}
-	return src.explain(err)
+	return beginOff(ctx, r)
 }
 
 // info is what the snapshot tells of itself.
-func (r *Result) info(o *Options, uuid string) repo.Info {
-	return repo.Info{
-		Machine: uuid, Program: o.Program, Mode: r.Mode, Quiesced: r.Quiesced,
-		Notes:   append(slices.Clone(r.Notes), r.Warnings...),
+func (r *run) info() repo.Info {
+	o, result := r.options, r.result
+	info := repo.Info{
+		Machine: r.uuid, Program: o.Program, Mode: result.Mode, Method: result.Method, Quiesced: result.Quiesced,
+		Notes:   append(append([]string{}, result.Notes...), result.Warnings...),
 		Summary: repo.Summary{BytesRead: r.read},
 	}
+	for _, d := range result.Disks {
+		info.Summary.BytesDirty += d.Dirty
+	}
+	return info
 }

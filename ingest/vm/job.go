@@ -15,8 +15,9 @@ import (
 // jobEnd is how long libvirt may take to end a job that was aborted.
 const jobEnd = 60 * time.Second
 
-// jobXML describes a pull-mode backup of some disks; each is exported under its target's name.
-func jobXML(disks []disk, s *scratch) (string, error) {
+// jobXML describes a pull-mode backup of some disks; each is exported under its target's name. Of those that incremental
+// names, by target, the bitmap of that checkpoint is exported too.
+func jobXML(disks []disk, incremental map[string]string, s *scratch) (string, error) {
 	list := make([]libvirtxml.DomainBackupPullDisk, len(disks))
 	for i, d := range disks {
 		list[i] = libvirtxml.DomainBackupPullDisk{
@@ -26,6 +27,9 @@ func jobXML(disks []disk, s *scratch) (string, error) {
 			Driver:     &libvirtxml.DomainBackupDiskDriver{Type: "qcow2"},
 			Scratch:    &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: s.file(d.target)}},
 		}
+		if from := incremental[d.target]; from != "" {
+			list[i].BackupMode, list[i].Incremental, list[i].ExportBitmap = "incremental", from, exportedBitmap(d.target)
+		}
 	}
 	job := libvirtxml.DomainBackup{Pull: &libvirtxml.DomainBackupPull{
 		Server: &libvirtxml.DomainBackupPullServer{UNIX: &libvirtxml.DomainBackupPullServerUNIX{Socket: s.socket()}},
@@ -33,6 +37,9 @@ func jobXML(disks []disk, s *scratch) (string, error) {
 	}}
 	return job.Marshal()
 }
+
+// exportedBitmap is the name that a disk's bitmap is exported under.
+func exportedBitmap(target string) string { return "vaultfs-" + target }
 
 // jobSocket is the socket of the domain's backup job; "" if it has no such job, or one that pushes.
 func jobSocket(d *libvirt.Domain) (string, error) {

@@ -18,7 +18,7 @@ func TestJobOfAKilledRunIsEnded(t *testing.T) {
 	startChild(t, "begin", g, dir)()
 	testguest.Virsh(t, "backup-dumpxml", g.Name) // the job outlives its process
 
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
+	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func foundFrozen(t *testing.T, g *testguest.Guest) {
 				t.Fatal(err)
 			}
 		}
-		l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, NoQuiesce: c.noQuiesce})
+		l, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir, NoQuiesce: c.noQuiesce}))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -95,7 +95,7 @@ func killedWhileStalled(t *testing.T, g *testguest.Guest, dir string) {
 	overwrite(g)
 	waitFor(t, "the guest to stall", func() bool { return stalled(d) })
 	kill()
-	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, keepFree: nothing, NoQuiesce: true})
+	l, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir, keepFree: nothing, NoQuiesce: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func killedWhileStalled(t *testing.T, g *testguest.Guest, dir string) {
 // stallsAtTheEnd stalls a guest after the last look at it, and makes the end of the job fail besides.
 func stallsAtTheEnd(t *testing.T, g *testguest.Guest, dir string) {
 	_, d := domainOf(t, g)
-	l, err := beginLive(t.Context(), d, &Options{ScratchDir: dir, keepFree: nothing, NoQuiesce: true})
+	l, err := beginLive(t.Context(), runOf(t, d, &Options{ScratchDir: dir, keepFree: nothing, NoQuiesce: true}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestLostConnectionIsMadeAgain(t *testing.T) {
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
+	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}

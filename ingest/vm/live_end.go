@@ -1,23 +1,26 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
 
-	"vaultfs/internal/virt"
-
 	"libvirt.org/go/libvirt"
+
+	"vaultfs/internal/virt"
 )
 
-// close ends the job, removes what it used and makes sure that the guest is left neither frozen nor stalled.
+// close ends the job, removes what it used and makes sure that the guest is left neither frozen nor stalled. The
+// checkpoint stays, for the commit.
 func (l *live) close() error {
 	defer l.link.close()
 	for _, d := range l.disks {
 		d.Close()
 	}
 	l.disks = nil
+	thawed := true
 	if l.thawer != nil {
 		if err := l.thawer.finish(l.guest.name); err != nil {
-			l.quiesce.warning = err.Error()
+			l.quiesce.warning, thawed = err.Error(), false
 		}
 	}
 	failed := l.endJob()
@@ -25,7 +28,13 @@ func (l *live) close() error {
 	if err := l.resume(); failed == nil {
 		failed = err
 	}
-	if failed != nil {
+	recorded := l.journal.update(func(e *entry) {
+		e.Freezing = e.Freezing && !thawed
+		if failed == nil {
+			e.Scratch = ""
+		}
+	})
+	if failed = errors.Join(failed, recorded); failed != nil {
 		return fmt.Errorf("VM %q: %w", l.guest.name, failed)
 	}
 	return nil

@@ -25,7 +25,7 @@ func TestLiveReadsAllDisksAndLeavesThePausedGuestPaused(t *testing.T) {
 	testguest.Virsh(t, "suspend", g.Name)
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
+	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestCancelledLiveReadEndsTheJob(t *testing.T) {
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	l, err := beginLive(ctx, d, liveOptions(dir))
+	l, err := beginLive(ctx, runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestCancelledLiveReadEndsTheJob(t *testing.T) {
 	}
 	wantNoJob(t, g, dir)
 	wantState(t, g, "running")
-	if _, err := beginLive(ctx, d, liveOptions(dir)); !errors.Is(err, context.Canceled) {
+	if _, err := beginLive(ctx, runOf(t, d, liveOptions(dir))); !errors.Is(err, context.Canceled) {
 		t.Errorf("beginning with a cancelled context: %v", err)
 	}
 	wantNoJob(t, g, dir)
@@ -87,7 +87,7 @@ func TestGuestDestroyedWhileRead(t *testing.T) {
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
+	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestGuestRestartedWhileRead(t *testing.T) {
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
+	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestJobOfAnotherProgramIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	testguest.Virsh(t, "backup-begin", g.Name, xml)
-	_, err := beginLive(t.Context(), d, liveOptions(dir))
+	_, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	wantError(t, err, g.Name, "another program", foreign)
 	testguest.Virsh(t, "backup-dumpxml", g.Name) // still there
 	wantEmpty(t, dir)
@@ -154,12 +154,12 @@ func TestJobOfALivingRunIsLeftAlone(t *testing.T) {
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), d, liveOptions(dir))
+	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	_, err = beginLive(t.Context(), d, liveOptions(dir))
+	_, err = beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
 	wantError(t, err, g.Name, "in use by another vaultfs process")
 	if err := l.check(t.Context()); err != nil {
 		t.Errorf("the first run lost its job: %v", err)

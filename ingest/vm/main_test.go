@@ -17,6 +17,11 @@ import (
 // hangs, "freeze NAME SCRATCHDIR" hangs while it is frozen.
 const childEnv = "VAULTFS_TEST_CHILD"
 
+// children are the other deeds of such a process, by name: "NAME VM STATEDIR".
+var children = map[string]func(r *run, hang func() error) error{
+	"shutdown": shutDownChild,
+}
+
 func TestMain(m *testing.M) {
 	var what, name, dir string
 	if n, _ := fmt.Sscan(os.Getenv(childEnv), &what, &name, &dir); n == 3 {
@@ -40,6 +45,13 @@ func child(what, name, dir string) error {
 		time.Sleep(time.Hour)
 		return nil
 	}
+	if do := children[what]; do != nil {
+		r, err := newTestRun(d, &Options{StateDir: dir})
+		if err != nil {
+			return err
+		}
+		return do(r, hang)
+	}
 	if what == "freeze" {
 		l, err := newLink(d)
 		if err != nil {
@@ -48,7 +60,15 @@ func child(what, name, dir string) error {
 		_, err = frozenWhile(context.Background(), name, l, time.Hour, hang)
 		return err
 	}
-	if _, err := beginLive(context.Background(), d, &Options{ScratchDir: dir, NoQuiesce: true, keepFree: nothing}); err != nil {
+	state, err := os.MkdirTemp("", "vaultfs-test-state-")
+	if err != nil {
+		return err
+	}
+	r, err := newTestRun(d, &Options{ScratchDir: dir, StateDir: state, NoQuiesce: true, keepFree: nothing})
+	if err != nil {
+		return err
+	}
+	if _, err := beginLive(context.Background(), r); err != nil {
 		return err
 	}
 	return hang()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,8 +17,10 @@ import (
 
 // offline is a guest that is shut off, its images open through qemu-nbd.
 type offline struct {
+	uri     string
 	domain  *libvirt.Domain
 	guest   *guest
+	machine *machine // as it was read at the end
 	images  []fileState
 	servers []*qemunbd.Server
 	disks   []openDisk
@@ -33,8 +36,8 @@ type fileState struct {
 }
 
 // beginOffline opens the images of a domain that is shut off. The caller calls close.
-func beginOffline(ctx context.Context, h *virt.Host, d *libvirt.Domain) (*offline, error) {
-	text, err := d.GetXMLDesc(libvirt.DOMAIN_XML_INACTIVE)
+func beginOffline(ctx context.Context, r *run) (*offline, error) {
+	text, err := r.domain.GetXMLDesc(libvirt.DOMAIN_XML_INACTIVE)
 	if err != nil {
 		return nil, virt.Sentence(err)
 	}
@@ -45,9 +48,9 @@ func beginOffline(ctx context.Context, h *virt.Host, d *libvirt.Domain) (*offlin
 	if err := g.mustHaveDisks(); err != nil {
 		return nil, err
 	}
-	o := &offline{domain: d, guest: g}
+	o := &offline{uri: r.host.URI, domain: r.domain, guest: g}
 	for i := range g.disks {
-		if err := o.open(ctx, h, &g.disks[i]); err != nil {
+		if err := o.open(ctx, r, &g.disks[i]); err != nil {
 			o.close()
 			return nil, fmt.Errorf("VM %q: %w", g.name, err)
 		}
@@ -56,14 +59,14 @@ func beginOffline(ctx context.Context, h *virt.Host, d *libvirt.Domain) (*offlin
 }
 
 // open notes the state of every image of a disk's chain, then serves and opens it.
-func (o *offline) open(ctx context.Context, h *virt.Host, d *disk) error {
+func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 	if d.special != "" {
 		return fmt.Errorf("disk %s cannot be read offline: %s; start the VM and use --mode live", d.target, d.special)
 	}
 	if d.kind == "network" {
 		return fmt.Errorf("disk %s is on the network (%s) and cannot be read offline; start the VM and use --mode live", d.target, d.path)
 	}
-	if err := resolveVolume(h, d); err != nil {
+	if err := resolveVolume(r.host, d); err != nil {
 		return err
 	}
 	chain, err := chainOf(ctx, d)
@@ -79,17 +82,69 @@ func (o *offline) open(ctx context.Context, h *virt.Host, d *disk) error {
 		o.images = append(o.images, state)
 		layers[i] = qemunbd.Layer{Path: l.path, Format: l.format}
 	}
-	server, err := qemunbd.Start(ctx, qemunbd.Options{Chain: layers, Connections: connections})
+	bitmap, err := offlineBitmap(ctx, &r.plan, d, chain)
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", d.target, err)
+	}
+	options := qemunbd.Options{Chain: layers, Connections: connections}
+	if bitmap.whole {
+		options.Bitmap = r.plan.from
+	}
+	server, err := qemunbd.Start(ctx, options)
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
 	o.servers = append(o.servers, server)
-	c, err := server.Dial(ctx, nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections, Timeout: nbdTimeout})
+	one, err := dialOffline(ctx, server, d, options.Bitmap)
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
-	o.disks = append(o.disks, openDisk{*d, c})
+	if one.whyFull = r.plan.whyFull(d, one.Size(), bitmap); one.whyFull != "" {
+		one.bitmap = ""
+	}
+	o.disks = append(o.disks, one)
 	return nil
+}
+
+// dialOffline connects to a server, and asks for its bitmap if it has one.
+func dialOffline(ctx context.Context, server *qemunbd.Server, d *disk, bitmap string) (openDisk, error) {
+	options := nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections, Timeout: nbdTimeout}
+	one := openDisk{disk: *d}
+	if bitmap != "" {
+		one.bitmap = nbd.ContextDirtyBitmap + bitmap
+		options.Contexts = append(options.Contexts, one.bitmap)
+	}
+	var err error
+	one.Client, err = server.Dial(ctx, options)
+	return one, err
+}
+
+// offlineBitmap looks for the base's bitmap in the images of a guest that is shut off. It is of use only if all that was
+// written since is marked in the topmost image: libvirt carries a checkpoint on in each overlay that it makes, so one
+// that stands in a lower image too is spread over several.
+func offlineBitmap(ctx context.Context, p *plan, d *disk, chain []layer) (found bitmapOf, err error) {
+	if p.base == nil || d.keepsBitmap() != "" {
+		return found, nil
+	}
+	for i, l := range chain {
+		if l.format != "qcow2" {
+			continue
+		}
+		info, err := imageInfoOf(ctx, l)
+		if err != nil {
+			return found, err
+		}
+		for _, b := range info.FormatSpecific.Data.Bitmaps {
+			if b.Name != p.from {
+				continue
+			}
+			if i > 0 {
+				return bitmapOf{exists: found.exists}, nil
+			}
+			found = bitmapOf{exists: true, whole: slices.Contains(b.Flags, "auto") && !slices.Contains(b.Flags, "in-use")}
+		}
+	}
+	return found, nil
 }
 
 // resolveVolume turns a disk that names a volume of a storage pool into one that names the volume's path.
@@ -186,11 +241,19 @@ func (o *offline) tell(r *Result) {
 		r.Notes = append(r.Notes, "the guest is saved (virsh managedsave): its disks are kept, the memory it would be restored from is not")
 	}
 	tellLeft(o.guest, r)
+	o.machine.tell(r)
 }
 
+// files are the definition that the guest starts from, and the machine's state.
 func (o *offline) files() ([]file, error) {
 	inactive, err := definition(o.domain)
-	return []file{{"domain.xml", inactive}}, err
+	if err != nil {
+		return nil, err
+	}
+	if o.machine, err = machineFiles(o.uri, o.domain, inactive); err != nil {
+		return nil, err
+	}
+	return append([]file{{"domain.xml", inactive}}, o.machine.files...), nil
 }
 
 func (o *offline) close() error {

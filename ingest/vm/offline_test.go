@@ -41,7 +41,7 @@ func TestOfflineIngest(t *testing.T) {
 	if s.Source != "vm/"+g.Name || s.Info.Mode != ModeOffline || s.Info.Quiesced != "yes: shut off" || result.Warnings != nil {
 		t.Errorf("snapshot %+v, warnings %q", s, result.Warnings)
 	}
-	if names := itemNames(s); len(names) != 3 || !slices.Contains(names, "domain.xml") {
+	if names := itemNames(s); len(names) != 4 || !slices.Contains(names, "domain.xml") || !slices.Contains(names, "report.md") {
 		t.Errorf("items %v", names)
 	}
 	wantSame(t, restore(t, r, s, "vda"), overlay, "qcow2")
@@ -103,7 +103,7 @@ func TestVolumeOfAStoragePool(t *testing.T) {
 // Whatever touches the images or starts the guest while they are read spoils the read.
 func TestOfflineReadIsSpoiled(t *testing.T) {
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "8M"}}})
-	h, d := domainOf(t, g)
+	_, d := domainOf(t, g)
 	spoil := map[string]func(){
 		"was started": g.Start,
 		"written to": func() {
@@ -114,7 +114,7 @@ func TestOfflineReadIsSpoiled(t *testing.T) {
 	}
 	for what, do := range spoil {
 		t.Run(what, func(t *testing.T) {
-			o, err := beginOffline(t.Context(), h, d)
+			o, err := beginOffline(t.Context(), runOf(t, d, new(Options)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,8 @@ package vm
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"vaultfs/ingest"
@@ -12,8 +14,14 @@ import (
 // Mode says how a guest is read.
 const (
 	ModeAuto    = "auto"    // live if it runs or is paused, else offline
-	ModeLive    = "live"    // by a backup job of the running guest
-	ModeOffline = "offline" // the images of a guest that is shut off
+	ModeLive    = "live"    // while it runs
+	ModeOffline = "offline" // the images of a guest that is shut off, or is shut down for it
+)
+
+// Method says how a running guest is read.
+const (
+	MethodBackup   = "backup"   // by libvirt's backup job
+	MethodSnapshot = "snapshot" // its images, while overlays take what it writes
 )
 
 // ErrUsage is in the errors of options that make no sense.
@@ -28,20 +36,62 @@ func (o *Options) complete() (err error) {
 	default:
 		return fmt.Errorf("%w: mode %q: want %s, %s or %s", ErrUsage, o.Mode, ModeAuto, ModeLive, ModeOffline)
 	}
+	switch o.Method {
+	case "":
+		o.Method = MethodBackup
+	case MethodBackup, MethodSnapshot:
+	default:
+		return fmt.Errorf("%w: method %q: want %s or %s", ErrUsage, o.Method, MethodBackup, MethodSnapshot)
+	}
+	if o.Audit < 0 || o.Audit > 100 {
+		return fmt.Errorf("%w: audit of %v %%: want 0 to 100", ErrUsage, o.Audit)
+	}
+	if o.ShutdownTimeout <= 0 {
+		o.ShutdownTimeout = DefaultShutdownTimeout
+	}
 	if o.Progress == nil {
 		o.Progress = new(ingest.Progress)
 	}
-	if o.ScratchDir == "" {
-		o.ScratchDir, err = defaultScratchDir()
+	if o.StateDir == "" {
+		if o.StateDir, err = DefaultStateDir(); err != nil {
+			return err
+		}
 	}
-	return err
+	if o.ScratchDir == "" {
+		o.ScratchDir = filepath.Join(o.StateDir, "scratch")
+	}
+	return nil
+}
+
+// DefaultShutdownTimeout is how long a guest may take to shut down.
+const DefaultShutdownTimeout = 5 * time.Minute
+
+// DefaultStateDir is where runs keep their journals and, on the host's disk and not in /run, their scratch files: a
+// backup job may keep as much as the guest writes.
+func DefaultStateDir() (string, error) {
+	if dir := os.Getenv("VAULTFS_STATE_DIR"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/vaultfs", nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "vaultfs"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for journals: %w; name one with VAULTFS_STATE_DIR", err)
+	}
+	return filepath.Join(home, ".local", "state", "vaultfs"), nil
 }
 
 // choose is the mode for a guest that is active or not.
 func (o *Options) choose(name string, active bool) (string, error) {
 	switch {
-	case o.Mode == ModeOffline && active:
-		return "", fmt.Errorf("VM %q is running: shut it down for --mode offline, or use --mode live", name)
+	case o.Mode == ModeOffline && active && !o.Shutdown:
+		return "", fmt.Errorf("VM %q is running: for --mode offline shut it down, or agree with --yes to its being shut down and started again; or use --mode live", name)
+	case o.Mode == ModeOffline:
+		return ModeOffline, nil
 	case o.Mode == ModeLive && !active:
 		return "", fmt.Errorf("VM %q is not running: start it for --mode live, or use --mode offline", name)
 	case active:
@@ -54,25 +104,37 @@ func (o *Options) choose(name string, active bool) (string, error) {
 type Options struct {
 	Connect    string // libvirt URI; "" is the one libvirt prefers
 	Mode       string // ModeAuto, ModeLive or ModeOffline; "" is auto
+	Method     string // of reading a running guest: MethodBackup or MethodSnapshot; "" is backup
 	NoQuiesce  bool   // do not ask the guest agent to freeze filesystems
-	ScratchDir string // where a live guest's overwritten blocks are kept; "" is /var/lib/vaultfs/scratch for root
+	StateDir   string // for journals; "" is that of DefaultStateDir
+	ScratchDir string // where a live guest's overwritten blocks are kept; "" is "scratch" in StateDir
 	Name       string // of the source, after "vm/"; "" is the VM's name
 	Adopt      bool   // the source may have belonged to another VM
 	Verify     bool   // read back and rehash what was written before the commit
 	Program    string // and version, for the snapshot
 	Progress   *ingest.Progress
 
+	Full         bool    // read everything, whatever the dirty bitmaps say
+	NoCheckpoint bool    // leave no checkpoint in the guest's images for the next backup
+	Audit        float64 // percentage of what the bitmaps call clean that is read again and compared
+	NoAudit      bool    // compare nothing; else, with Audit 0, a few MiB of each disk are compared
+
+	Shutdown        bool          // ModeOffline may shut a running guest down, and starts it again
+	ShutdownTimeout time.Duration // how long it may take to; 0 is DefaultShutdownTimeout
+
 	keepFree func(size int64) int64 // in place of the function of that name
 }
 
 // Result is a committed snapshot and how it came to be.
 type Result struct {
-	Snapshot *repo.Snapshot
-	Mode     string        // ModeLive or ModeOffline
-	Quiesced string        // "yes: …" or "no: …"
-	Frozen   time.Duration // how long the guest was frozen
-	Notes    []string      // for information; the snapshot holds them too
-	Warnings []string      // what was left out or did not work as it should: exit status 3
-
-	read int64 // bytes of the guest's disks
+	Snapshot   *repo.Snapshot
+	Mode       string        // ModeLive or ModeOffline
+	Method     string        // MethodBackup or MethodSnapshot; "" of ModeOffline
+	Quiesced   string        // "yes: …" or "no: …"
+	Frozen     time.Duration // how long the guest was frozen
+	Down       time.Duration // how long a guest that ran was off to be read
+	Disks      []Disk
+	Checkpoint string   // that the next backup can start from; "" for none
+	Notes      []string // for information; the snapshot holds them too
+	Warnings   []string // what was left out or did not work as it should: exit status 3
 }

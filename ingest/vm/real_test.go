@@ -33,6 +33,38 @@ func domainOf(t *testing.T, g *testguest.Guest) (*virt.Host, *libvirt.Domain) {
 	return h, d
 }
 
+// newTestRun is what begins a way of reading: a backup of a guest that has no snapshot yet.
+func newTestRun(d *libvirt.Domain, o *Options) (*run, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	r := &run{domain: d, options: o, result: new(Result), plan: plan{why: "the first backup", unmade: "a test"}}
+	var err error
+	if r.uuid, err = d.GetUUIDString(); err != nil {
+		return nil, err
+	}
+	if r.name, err = d.GetName(); err != nil {
+		return nil, err
+	}
+	if r.host, err = virt.Connect(uri); err != nil {
+		return nil, err
+	}
+	r.journal, err = openJournal(o.StateDir, entry{VM: r.name, UUID: r.uuid, URI: uri})
+	return r, err
+}
+
+// runOf is newTestRun with a journal of its own, which is closed when the test is over.
+func runOf(t *testing.T, d *libvirt.Domain, o *Options) *run {
+	t.Helper()
+	o.StateDir = t.TempDir()
+	r, err := newTestRun(d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.journal.close(); r.host.Close() })
+	return r
+}
+
 // idle is a guest that runs its firmware and nothing else: enough for all that does not need an agent.
 func idle(t *testing.T, spec testguest.Spec) *testguest.Guest {
 	t.Helper()

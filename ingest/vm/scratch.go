@@ -32,18 +32,6 @@ type scratch struct {
 	keepFree func(size int64) int64
 }
 
-// defaultScratchDir is on the host's disk, not in /run: a job may keep as much as the guest writes.
-func defaultScratchDir() (string, error) {
-	if os.Geteuid() == 0 {
-		return "/var/lib/vaultfs/scratch", nil
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no place for scratch files: %w", err)
-	}
-	return filepath.Join(cache, "vaultfs", "scratch"), nil
-}
-
 // makeScratch makes and locks the directory for a domain below parent, writable by the QEMU process and by nobody else.
 func makeScratch(parent, uuid string, l label) (*scratch, error) {
 	parent, err := filepath.Abs(parent)

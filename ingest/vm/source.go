@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"libvirt.org/go/libvirt"
 
@@ -33,6 +34,29 @@ type file struct{ name, text string }
 type openDisk struct {
 	disk
 	*nbd.Client
+	bitmap     string // NBD's name of the bitmap of what has changed since the base; "" if all is to be read
+	whyFull    string // why there is none
+	checkpoint string // that was made as the disk was opened; "" for none
+}
+
+// usable makes sure that the server shows a bitmap.
+func usable(c *nbd.Client, bitmap string) (name, whyNot string) {
+	if slices.Contains(c.Contexts(), bitmap) {
+		return bitmap, ""
+	}
+	return "", "QEMU does not show its dirty bitmap"
+}
+
+// Dirty is the runs that have changed since the base.
+func (d openDisk) Dirty(ctx context.Context, off, n int64) ([]ingest.Run, error) {
+	extents, err := d.BlockStatus(ctx, d.bitmap, off, n)
+	var runs []ingest.Run
+	for _, e := range extents {
+		if e.Flags&nbd.BitmapDirty != 0 {
+			runs = append(runs, ingest.Run{Off: e.Offset, Len: e.Length})
+		}
+	}
+	return runs, err
 }
 
 // Data is the runs that may hold other than zeros.

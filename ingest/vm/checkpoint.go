@@ -1,0 +1,137 @@
+package vm
+
+import (
+	"encoding/xml"
+	"fmt"
+	"slices"
+	"strings"
+
+	"libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"vaultfs/internal/virt"
+	"vaultfs/repo"
+)
+
+// A checkpoint is libvirt's name for a moment from which on a dirty bitmap in each disk's image marks what the guest
+// writes. It is made at the moment that a snapshot is of, and named after the repository and the snapshot, so that
+// several repositories do not get in each other's way. The bitmap is a hint only: one that is missing, broken or not
+// ours makes its disk be read as a whole.
+
+// checkpointPrefix begins the names of a repository's checkpoints.
+func checkpointPrefix(r *repo.Repo) string { return "vaultfs-" + r.ID()[:8] + "-" }
+
+// checkpointName is the name of the checkpoint of a snapshot.
+func checkpointName(r *repo.Repo, snapshot string) string {
+	return checkpointPrefix(r) + snapshot[:16]
+}
+
+// ownCheckpoints are the names of the guest's checkpoints that begin with the prefix.
+func ownCheckpoints(d *libvirt.Domain, prefix string) (names []string, err error) {
+	all, err := d.ListAllCheckpoints(0)
+	if virt.IsCode(err, libvirt.ERR_NO_SUPPORT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its checkpoints: %w", virt.Sentence(err))
+	}
+	for i := range all {
+		name, err := all[i].GetName()
+		if err == nil && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+		all[i].Free()
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// bitmapOf is what is known of a checkpoint's bitmap of one disk.
+type bitmapOf struct {
+	exists bool // the checkpoint is of this disk
+	whole  bool // the bitmap can be used
+}
+
+// checkpointBitmaps tells, by target, of a running guest's disks. libvirt gives the size of what is dirty only where
+// the bitmap is there and consistent.
+func checkpointBitmaps(d *libvirt.Domain, name string) (map[string]bitmapOf, error) {
+	cp, err := d.CheckpointLookupByName(name, 0)
+	if err != nil {
+		return nil, virt.Sentence(err)
+	}
+	defer cp.Free()
+	text, err := cp.GetXMLDesc(libvirt.DOMAIN_CHECKPOINT_XML_SIZE | libvirt.DOMAIN_CHECKPOINT_XML_NO_DOMAIN)
+	if err != nil {
+		return nil, virt.Sentence(err)
+	}
+	return parseBitmaps(text)
+}
+
+func parseBitmaps(text string) (map[string]bitmapOf, error) {
+	var x struct {
+		Disks []struct {
+			Name       string  `xml:"name,attr"`
+			Checkpoint string  `xml:"checkpoint,attr"`
+			Size       *string `xml:"size,attr"`
+		} `xml:"disks>disk"`
+	}
+	if err := xml.Unmarshal([]byte(text), &x); err != nil {
+		return nil, fmt.Errorf("the checkpoint's XML: %w", err)
+	}
+	bitmaps := map[string]bitmapOf{}
+	for _, d := range x.Disks {
+		bitmaps[d.Name] = bitmapOf{exists: d.Checkpoint == "bitmap", whole: d.Size != nil}
+	}
+	return bitmaps, nil
+}
+
+// checkpointXML describes a checkpoint of those disks that can keep a bitmap. libvirt leaves out what is not listed.
+func checkpointXML(name string, disks []disk) (string, error) {
+	var list []libvirtxml.DomainCheckpointDisk
+	for i := range disks {
+		if disks[i].keepsBitmap() == "" {
+			list = append(list, libvirtxml.DomainCheckpointDisk{Name: disks[i].target, Checkpoint: "bitmap"})
+		}
+	}
+	x := libvirtxml.DomainCheckpoint{Name: name, Description: "for the next backup by vaultfs", Disks: &libvirtxml.DomainCheckpointDisks{Disks: list}}
+	return x.Marshal()
+}
+
+// keepsBitmap says why a disk's image cannot keep a dirty bitmap; "" when it can.
+func (d *disk) keepsBitmap() (why string) {
+	if d.format == "qcow2" {
+		return ""
+	}
+	return fmt.Sprintf("its format is %s, and only qcow2 keeps a dirty bitmap", d.format)
+}
+
+// removeCheckpoint removes a checkpoint of a running guest, its bitmaps too. Where a bitmap is missing only the
+// checkpoint's description is there to be removed. One that is gone is no error.
+func removeCheckpoint(d *libvirt.Domain, name string) error {
+	cp, err := d.CheckpointLookupByName(name, 0)
+	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN_CHECKPOINT) {
+		return nil
+	}
+	if err != nil {
+		return virt.Sentence(err)
+	}
+	defer cp.Free()
+	err = cp.Delete(0)
+	if err == nil {
+		return nil
+	}
+	if active, inactive := d.IsActive(); inactive != nil || !active {
+		return fmt.Errorf("%w; it is removed when the VM is next backed up while it runs", virt.Sentence(err))
+	}
+	if second := cp.Delete(libvirt.DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY); second != nil {
+		return virt.Sentence(err)
+	}
+	return nil
+}
+
+// internalSnapshots tells whether the guest has snapshots inside its images. QEMU does not go back to one of these
+// while an image has a dirty bitmap, and libvirt stops the guest when it tries.
+func internalSnapshots(d *libvirt.Domain) bool {
+	n, err := d.SnapshotNum(libvirt.DOMAIN_SNAPSHOT_LIST_INTERNAL)
+	return err == nil && n > 0
+}

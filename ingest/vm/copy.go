@@ -1,0 +1,120 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"vaultfs/chunk"
+	"vaultfs/ingest"
+	"vaultfs/repo"
+)
+
+// Disk is what became of one disk of a guest. Sizes are in bytes.
+type Disk struct {
+	Target     string
+	Path       string
+	Size       int64
+	How        string // "incremental from 3f2a91c0", "full: the first backup"
+	Read       int64  // from the guest
+	Dirty      int64  // what the dirty bitmap called changed; 0 of a full read
+	Audited    int64  // what of the rest was read again, and was as it was stored
+	New        int64  // in chunks that the repository did not hold
+	Stored     int64  // of those chunks as they are stored
+	Checkpoint string // that was made for the next backup; "" for none
+}
+
+// copyDisks copies one disk after the other; each is read by several goroutines. A disk of which a dirty bitmap turns
+// out to be wrong makes all of them be read as a whole.
+func (r *run) copyDisks(ctx context.Context, s *repo.Session, src source) error {
+	disks := src.opened()
+	bases := r.openBases(ctx, s, disks)
+	r.audited = make([]int64, len(disks))
+	for i, d := range disks {
+		total, err := toRead(ctx, d, bases[i])
+		if err != nil {
+			return readError(ctx, src, d, err)
+		}
+		r.options.Progress.Total.Add(total)
+	}
+	for i, d := range disks {
+		if err := r.copyDisk(ctx, s, d, bases[i]); err != nil {
+			return readError(ctx, src, d, err)
+		}
+	}
+	return nil
+}
+
+// openBases opens what the disks were at the checkpoint, of those that are read incrementally.
+func (r *run) openBases(ctx context.Context, s *repo.Session, disks []openDisk) []*repo.Disk {
+	bases := make([]*repo.Disk, len(disks))
+	for i := range disks {
+		if disks[i].bitmap == "" {
+			continue
+		}
+		base, err := s.OpenBase(ctx, disks[i].target)
+		if err == nil && base.Size() != disks[i].Size() {
+			err = fmt.Errorf("the disk was resized from %d to %d bytes", base.Size(), disks[i].Size())
+		}
+		if err != nil {
+			disks[i].bitmap, disks[i].whyFull = "", err.Error()
+			continue
+		}
+		bases[i] = base
+	}
+	return bases
+}
+
+// toRead is how much of a disk there is to be read, in bytes.
+func toRead(ctx context.Context, d openDisk, base *repo.Disk) (int64, error) {
+	if base == nil {
+		return ingest.DataBytes(ctx, d)
+	}
+	return ingest.ChangedBytes(ctx, d, d.Dirty)
+}
+
+// copyDisk copies one disk and makes it an item.
+func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk) error {
+	p := r.options.Progress
+	read, before := p.Read.Load(), s.Stats()
+	out := Disk{Target: d.target, Path: d.path, Size: d.Size(), Checkpoint: d.checkpoint, Audited: r.audited[len(r.result.Disks)]}
+	root, err := r.copyData(ctx, s, d, base, &out)
+	if err != nil {
+		return err
+	}
+	after := s.Stats()
+	out.Read, out.New, out.Stored = p.Read.Load()-read, after.BytesNew-before.BytesNew, after.BytesAdded-before.BytesAdded
+	it := repo.Item{Name: d.target, Kind: repo.ItemDisk, Size: out.Size, Root: root, Checkpoint: d.checkpoint}
+	it.Origin = repo.Origin{Path: d.path, Format: d.format, How: out.How, Read: out.Read, Dirty: out.Dirty, New: out.New, Stored: out.Stored}
+	r.result.Disks = append(r.result.Disks, out)
+	return s.AddItem(it)
+}
+
+// copyData copies all of a disk, or what has changed since the base.
+func (r *run) copyData(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk, out *Disk) (chunk.ID, error) {
+	if base == nil {
+		out.How = "full: " + d.whyFull
+		return ingest.CopyDisk(ctx, s, d, r.options.Progress)
+	}
+	out.How = "incremental from " + r.plan.base.Short()
+	changes, err := ingest.CopyChanged(ctx, s, d, d.Dirty, base, r.options.Progress)
+	if err != nil {
+		return chunk.ID{}, err
+	}
+	out.Dirty = changes.Dirty
+	if changes.Loss != nil {
+		r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
+			"VM %q: disk %s: %d bytes of the snapshot before are damaged in the repository (%v) and were read again from the guest: run vaultfs verify --read-data",
+			r.name, d.target, changes.Lost, changes.Loss))
+	}
+	return changes.Root, nil
+}
+
+// readError names the disk, and what happened to the guest if that is why.
+func readError(ctx context.Context, src source, d openDisk, err error) error {
+	err = fmt.Errorf("disk %s: %w", d.target, err)
+	if ctx.Err() != nil || errors.Is(err, repo.ErrNoSpace) {
+		return err
+	}
+	return src.explain(err)
+}

@@ -1,0 +1,118 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/repo"
+)
+
+// plan says from what a guest is read incrementally, and what is left for the next time.
+//
+// The base is the snapshot of whose moment the checkpoint is, not the newest one: what the bitmap does not mark is as
+// it was then. So a backup that failed, or one of the guest shut off, which makes no checkpoint, costs nothing but that
+// a little more is read the next time; and an image that was set back together with its bitmap is read rightly too.
+type plan struct {
+	base *repo.Snapshot // nil: every disk is read as a whole
+	from string         // the base's checkpoint
+	why  string         // there is no base
+	old  []string       // checkpoints of this repository that the guest has
+
+	unmade string // why no checkpoint is made; "" when one is
+}
+
+// newPlan chooses the base. Trouble with checkpoints is never an error: it is the reason for a full read.
+func newPlan(ctx context.Context, r *repo.Repo, d *libvirt.Domain, source string, o *Options) plan {
+	p := plan{unmade: o.whyNoCheckpoint(d)}
+	var err error
+	if p.old, err = ownCheckpoints(d, checkpointPrefix(r)); err != nil {
+		p.why = err.Error()
+		return p
+	}
+	snapshots, err := r.Snapshots(ctx)
+	if err != nil && len(snapshots) == 0 {
+		p.why = "the snapshots cannot be read"
+		return p
+	}
+	p.base, p.why = chooseBase(snapshots, source, p.old)
+	if p.base != nil {
+		p.from = baseCheckpoint(p.base, p.old)
+	}
+	if o.Full {
+		p.base, p.from, p.why = nil, "", "--full"
+	}
+	return p
+}
+
+func (o *Options) whyNoCheckpoint(d *libvirt.Domain) string {
+	switch {
+	case o.NoCheckpoint:
+		return "--no-checkpoint"
+	case internalSnapshots(d):
+		return "the VM has internal snapshots, to which it could not be set back while its images have dirty bitmaps"
+	}
+	return ""
+}
+
+// chooseBase is the newest snapshot of a source of which the guest still has the checkpoint.
+func chooseBase(all []*repo.Snapshot, source string, checkpoints []string) (base *repo.Snapshot, why string) {
+	known, marked := false, false
+	for _, s := range all {
+		if s.Source != source {
+			continue
+		}
+		known = true
+		marked = marked || baseCheckpoint(s, nil) != ""
+		if baseCheckpoint(s, checkpoints) != "" && (base == nil || s.Seq > base.Seq) {
+			base = s
+		}
+	}
+	switch {
+	case base != nil:
+		return base, ""
+	case !known:
+		return nil, "the first backup"
+	case marked:
+		return nil, "its checkpoint is gone"
+	}
+	return nil, "no backup has made a checkpoint yet"
+}
+
+// baseCheckpoint is the checkpoint of a snapshot's disks that is among those that exist; any if nil is given.
+func baseCheckpoint(s *repo.Snapshot, exist []string) string {
+	for _, it := range s.Items {
+		if it.Checkpoint != "" && (exist == nil || slices.Contains(exist, it.Checkpoint)) {
+			return it.Checkpoint
+		}
+	}
+	return ""
+}
+
+// whyFull says why a disk is read as a whole; "" when what its bitmap marks is enough. Size is the disk's, in bytes.
+func (p *plan) whyFull(d *disk, size int64, bitmap bitmapOf) string {
+	if p.base == nil {
+		return p.why
+	}
+	it := p.base.Item(d.target)
+	switch {
+	case it == nil:
+		return "the disk is new"
+	case it.Checkpoint != p.from:
+		if why := d.keepsBitmap(); why != "" {
+			return why
+		}
+		return "the disk was not in the checkpoint"
+	case it.Path != d.path:
+		return fmt.Sprintf("the disk was replaced, it was %s", it.Path)
+	case it.Size != size:
+		return fmt.Sprintf("the disk was resized from %d to %d bytes", it.Size, size)
+	case !bitmap.exists:
+		return "its dirty bitmap is missing"
+	case !bitmap.whole:
+		return "its dirty bitmap is broken or missing, as after QEMU has crashed"
+	}
+	return ""
+}

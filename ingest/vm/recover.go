@@ -1,0 +1,301 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/internal/virt"
+	"vaultfs/repo"
+)
+
+// RecoverOptions says where to look.
+type RecoverOptions struct {
+	StateDir string     // "" is that of DefaultStateDir
+	Repo     *repo.Repo // tells whether the snapshot of a checkpoint was committed; may be nil
+}
+
+// Recovered is a guest that a run which died had left in another state than it found it in.
+type Recovered struct {
+	VM, UUID string
+	Done     []string // what was set right
+	Err      error    // what could not be; it is tried again the next time
+}
+
+// Recover sets right what runs that died have left, of all guests. A guest that a living run is at is left alone.
+func Recover(ctx context.Context, o RecoverOptions) (list []Recovered, err error) {
+	if o.StateDir == "" {
+		if o.StateDir, err = DefaultStateDir(); err != nil {
+			return nil, err
+		}
+	}
+	uuids, err := leftEntries(o.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	for _, uuid := range uuids {
+		if err := ctx.Err(); err != nil {
+			return list, err
+		}
+		if one := recoverOne(ctx, uuid, o); one != nil {
+			list = append(list, *one)
+		}
+	}
+	return list, nil
+}
+
+// recoverOne is nil if there is nothing to be done.
+func recoverOne(ctx context.Context, uuid string, o RecoverOptions) *Recovered {
+	j, err := openJournal(o.StateDir, entry{UUID: uuid})
+	switch {
+	case errors.Is(err, errJournalLocked):
+		return nil // at work
+	case err != nil:
+		return &Recovered{UUID: uuid, Err: err}
+	}
+	defer j.close()
+	if j.left == nil {
+		return nil // it ended meanwhile
+	}
+	one := &Recovered{VM: j.left.VM, UUID: uuid}
+	j.takeOver()
+	h, err := virt.Connect(j.entry.URI)
+	if err != nil {
+		one.Err = err
+		return one
+	}
+	defer h.Close()
+	one.Done, one.Err = setRight(ctx, h, j, o.Repo)
+	return one
+}
+
+// recover sets right what a run that died has left of this guest. What cannot be set right keeps it from being backed up:
+// a guest in two minds is not one to be read.
+func (r *run) recover(ctx context.Context) error {
+	if r.journal.left == nil {
+		return nil
+	}
+	r.journal.takeOver()
+	done, err := setRight(ctx, r.host, r.journal, r.repo)
+	for _, what := range done {
+		r.result.Notes = append(r.result.Notes, "after a run of vaultfs that died: "+what)
+	}
+	if err != nil {
+		return fmt.Errorf("VM %q: a run of vaultfs died while it was at this VM, and this cannot be set right: %w", r.name, err)
+	}
+	r.journal.entry.VM, r.journal.entry.URI = r.name, r.host.URI
+	return nil
+}
+
+// setRight undoes what the journal's entry tells, and says what it did. What is done is dropped from the entry.
+func setRight(ctx context.Context, h *virt.Host, j *journal, r *repo.Repo) (done []string, err error) {
+	e := j.entry
+	d, err := h.Conn.LookupDomainByUUIDString(e.UUID)
+	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
+		return forget(j)
+	}
+	if err != nil {
+		return nil, virt.Sentence(err)
+	}
+	defer d.Free()
+	f := &fixer{ctx: ctx, domain: d, journal: j, repo: r}
+	if f.link, err = newLink(d); err != nil {
+		return nil, err
+	}
+	defer f.link.close()
+	for _, step := range []func() error{f.job, f.frozen, f.overlays, f.stopped, f.checkpoint} {
+		if stepErr := step(); stepErr != nil {
+			err = errors.Join(err, stepErr)
+		}
+	}
+	return f.done, err
+}
+
+// forget drops the entry of a guest that is not there any more; images that were put over its disks are left to be seen.
+func forget(j *journal) ([]string, error) {
+	e := j.entry
+	done := []string{"the VM is not defined any more, there is nothing to be done"}
+	for _, o := range e.Overlays {
+		if exists(o.File) {
+			done = append(done, fmt.Sprintf("what it wrote last may be in %s, which lies over %s: it was left there", o.File, o.Base))
+		}
+	}
+	return done, j.update(func(e *entry) { *e = entry{VM: e.VM, UUID: e.UUID, URI: e.URI, PID: e.PID, Since: e.Since} })
+}
+
+// fixer sets one guest right, step by step. Each step can be done again.
+type fixer struct {
+	ctx     context.Context
+	domain  *libvirt.Domain
+	link    *link
+	journal *journal
+	repo    *repo.Repo
+	done    []string
+}
+
+func (f *fixer) did(format string, args ...any) {
+	f.done = append(f.done, fmt.Sprintf(format, args...))
+}
+
+// job ends a backup job and removes its scratch files.
+func (f *fixer) job() error {
+	e := f.journal.entry
+	if e.Scratch == "" {
+		return nil
+	}
+	if active, err := f.domain.IsActive(); err == nil && active {
+		notes, err := clearJob(e.VM, e.UUID, f.domain)
+		if err != nil {
+			return err
+		}
+		f.done = append(f.done, notes...)
+	}
+	if exists(e.Scratch) {
+		s, err := lockScratch(e.Scratch)
+		if err != nil {
+			return fmt.Errorf("scratch directory %s: %w", e.Scratch, err)
+		}
+		if err := s.remove(); err != nil {
+			return err
+		}
+		f.did("removed the scratch files of its backup job")
+	}
+	return f.journal.update(func(e *entry) { e.Scratch = "" })
+}
+
+// frozen thaws a guest that may be frozen.
+func (f *fixer) frozen() error {
+	if !f.journal.entry.Freezing {
+		return nil
+	}
+	if active, err := f.domain.IsActive(); err == nil && active {
+		note, warning := thawLeft(f.journal.entry.VM, f.link, agentTimeout)
+		if warning != "" {
+			return errors.New(warning)
+		}
+		f.did("%s", note)
+	}
+	return f.journal.update(func(e *entry) { e.Freezing = false })
+}
+
+// overlays gives the disks their own images back.
+func (f *fixer) overlays() error {
+	return nil
+}
+
+// stopped starts a guest that was shut down to be read.
+func (f *fixer) stopped() error {
+	return nil
+}
+
+// checkpoint removes one whose snapshot was not committed. Without the repository, or with the guest shut off, that is
+// left to the next backup, which keeps no checkpoint but its own.
+func (f *fixer) checkpoint() error {
+	name := f.journal.entry.Checkpoint
+	if name == "" {
+		return nil
+	}
+	if f.repo != nil && strings.HasPrefix(name, checkpointPrefix(f.repo)) {
+		committed, err := snapshotOf(f.ctx, f.repo, name)
+		if err != nil {
+			return err
+		}
+		if active, err := f.domain.IsActive(); !committed && err == nil && active {
+			if err := removeCheckpoint(f.domain, name); err != nil {
+				return fmt.Errorf("removing the checkpoint %s: %w", name, err)
+			}
+			f.did("removed the checkpoint %s of a backup that was not committed", name)
+		}
+	}
+	return f.journal.update(func(e *entry) { e.Checkpoint = "" })
+}
+
+// snapshotOf tells whether the snapshot of a checkpoint is there.
+func snapshotOf(ctx context.Context, r *repo.Repo, checkpoint string) (bool, error) {
+	all, err := r.Snapshots(ctx)
+	if err != nil && len(all) == 0 {
+		return false, err
+	}
+	for _, s := range all {
+		if checkpointName(r, s.ID) == checkpoint {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// dropCheckpoint removes the checkpoint of a backup that came to nothing.
+func (r *run) dropCheckpoint() error {
+	name := r.journal.entry.Checkpoint
+	if name == "" {
+		return nil
+	}
+	l, err := newLink(r.domain)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if active, err := l.reach().IsActive(); err == nil && active {
+		if err := removeCheckpoint(l.reach(), name); err != nil {
+			return fmt.Errorf("VM %q: removing the checkpoint %s: %w; the next backup does it", r.name, name, err)
+		}
+	}
+	return r.journal.update(func(e *entry) { e.Checkpoint = "" })
+}
+
+// keepCheckpoint makes the new checkpoint the only one of this repository. Old ones that cannot be removed harm nothing:
+// the next backup tries again.
+func (r *run) keepCheckpoint() {
+	made := r.journal.entry.Checkpoint
+	r.result.Checkpoint = made
+	if err := r.journal.update(func(e *entry) { e.Checkpoint = "" }); err != nil {
+		r.result.Warnings = append(r.result.Warnings, err.Error())
+	}
+	if made == "" && !(r.result.Mode == ModeLive && r.plan.unmade != "") {
+		if r.plan.from != "" {
+			r.result.Checkpoint = r.plan.from
+		}
+		return // what there is is still of use
+	}
+	l, err := newLink(r.domain)
+	if err != nil {
+		return
+	}
+	defer l.close()
+	for _, old := range r.plan.old {
+		if old == made {
+			continue
+		}
+		if err := removeCheckpoint(l.reach(), old); err != nil {
+			r.result.Notes = append(r.result.Notes, fmt.Sprintf("the old checkpoint %s could not be removed: %v", old, err))
+		}
+	}
+}
+
+// waitFor asks until it is so, or the time is over.
+func waitUntil(ctx context.Context, limit time.Duration, so func() (bool, error)) (bool, error) {
+	for end := time.Now().Add(limit); ; {
+		ok, err := so()
+		if ok || err != nil {
+			return ok, err
+		}
+		if time.Now().After(end) {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
