@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
@@ -32,27 +33,28 @@ var grainPool = sync.OnceValue(func() (pool struct{ cutting, plain [][]byte }) {
 	return pool
 })
 
+// zeroGrains are as many zeros as the largest cluster of a case.
+var zeroGrains = make([]byte, 16*chunk.Grain)
+
 // grainOf draws a grain: one in some is zeros, one in some ends a chunk.
 func grainOf(rng *rand.Rand, zeros, cutting int) []byte {
 	pool := grainPool()
 	switch {
 	case zeros > 0 && rng.IntN(zeros) == 0:
-		return make([]byte, chunk.Grain)
+		return zeroGrains[:chunk.Grain]
 	case cutting > 0 && rng.IntN(cutting) == 0:
 		return pool.cutting[rng.IntN(len(pool.cutting))]
 	}
 	return pool.plain[rng.IntN(len(pool.plain))]
 }
 
-// drawSegment draws a segment of n grains: stretches of grains of one sort.
-func drawSegment(rng *rand.Rand, n int) []byte {
-	p := make([]byte, n*chunk.Grain)
+// drawSegment fills a segment: stretches of grains of one sort.
+func drawSegment(rng *rand.Rand, p []byte) {
 	for at := 0; at < len(p); {
 		run := p[at:min(len(p), at+(1+rng.IntN(1+rng.IntN(200)))*chunk.Grain)]
 		fillGrains(rng, run)
 		at += len(run)
 	}
-	return p
 }
 
 // fillGrains fills p: with a constant, zeros, or a mixture with few or many
@@ -117,10 +119,21 @@ type recutCase struct {
 	dirty, data   []Run // as a recutter takes them
 }
 
-func drawCase(rng *rand.Rand) recutCase {
-	n := 1 + rng.IntN(1+rng.IntN(600))
-	c := recutCase{before: drawSegment(rng, n)}
-	c.after = bytes.Clone(c.before)
+// A bench is the memory that cases are drawn and recut in, one at a time.
+type bench struct{ before, after, buf, read []byte }
+
+// mostGrains is the size of the largest segment of a case.
+const mostGrains = 400
+
+func newBench() *bench {
+	return &bench{make([]byte, mostGrains*chunk.Grain), make([]byte, mostGrains*chunk.Grain), make([]byte, recutBuffer), make([]byte, recutBuffer)}
+}
+
+func (b *bench) draw(rng *rand.Rand) recutCase {
+	n := (1 + rng.IntN(1+rng.IntN(mostGrains))) * chunk.Grain
+	c := recutCase{before: b.before[:n], after: b.after[:n]}
+	drawSegment(rng, c.before)
+	copy(c.after, c.before)
 	raw := change(rng, c.after)
 	runs, err := tidy(raw, 0, int64(len(c.after)))
 	if err != nil {
@@ -132,7 +145,7 @@ func drawCase(rng *rand.Rand) recutCase {
 	cluster := []int{1, 16}[rng.IntN(2)] * chunk.Grain
 	for at := 0; at < len(c.after); at += cluster {
 		block := c.after[at:min(len(c.after), at+cluster)]
-		if rng.IntN(20) == 0 || !bytes.Equal(block, make([]byte, len(block))) {
+		if rng.IntN(20) == 0 || !bytes.Equal(block, zeroGrains[:len(block)]) {
 			data = appendRun(data, Run{int64(at), int64(len(block))})
 		}
 	}
@@ -142,17 +155,17 @@ func drawCase(rng *rand.Rand) recutCase {
 
 // recut runs a recutter over the case. Every window is of at most some grains.
 // It fails the test when dirty bytes are asked of the stored segment, and
-// returns how many clean ones were. The memory is two recutBuffers.
-func (c recutCase) recut(t testing.TB, rng *rand.Rand, buf []byte) (m repo.SegmentMap, stored int64) {
-	windows, out, read := c.windows(rng), 0, buf[recutBuffer:]
+// returns how many clean ones were.
+func (b *bench) recut(t testing.TB, rng *rand.Rand, c recutCase) (m repo.SegmentMap, stored int64) {
+	windows, out := c.windows(rng), 0
 	r := &recutter{
 		cutter: testCutter, size: int64(len(c.after)), base: cutWhole(c.before), dirty: c.dirty, data: c.data,
-		buf: buf[:recutBuffer],
+		buf: b.buf,
 		window: func() (window, error) {
 			out++
 			w := windows[0]
 			windows = windows[1:]
-			w.buf = read[:chunk.DiskMax+w.n]
+			w.buf = b.read[:chunk.DiskMax+w.n]
 			copy(w.buf[chunk.DiskMax:], c.after[w.off:])
 			return w, nil
 		},
@@ -192,16 +205,16 @@ func (c recutCase) windows(rng *rand.Rand) (all []window) {
 
 // TestRecutIsCut: what a recutter makes is what cutting the whole segment makes.
 func TestRecutIsCut(t *testing.T) {
-	const cases = 20_000
+	const cases = 40_000
 	for part := range 4 {
-		t.Run("", func(t *testing.T) {
+		t.Run(fmt.Sprintf("from seed %d", part*cases), func(t *testing.T) {
 			t.Parallel()
-			buf := make([]byte, 2*recutBuffer)
+			b := newBench()
 			for i := range cases / 4 {
 				seed := uint64(part*cases + i)
 				rng := rand.New(rand.NewPCG(seed, 1))
-				c := drawCase(rng)
-				got, _ := c.recut(t, rng, buf)
+				c := b.draw(rng)
+				got, _ := b.recut(t, rng, c)
 				if want := cutWhole(c.after); !slices.Equal(got, want) {
 					t.Fatalf("seed %d, dirty %v, data %v\nbefore %v\ngot  %v\nwant %v", seed, c.dirty, c.data, cutWhole(c.before), got, want)
 				}

@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"vaultfs/repo"
+)
+
+// threeAndABit is a disk of three segments and a bit, with an odd end: one
+// segment dense, one of zeros, two sparse.
+func threeAndABit() *guestDisk {
+	g := newDisk(3*repo.SegmentSize + 9<<20 + 1536)
+	writes := []write{{off: 0, n: 4 << 20}, {off: 2*repo.SegmentSize - 100<<10, n: 300 << 10},
+		{off: 2*repo.SegmentSize + 30<<20, n: 1 << 20}, {off: g.size - 5000, n: 5000}}
+	for off := int64(24 << 20); off < 40<<20; off += 1 << 20 {
+		writes = append(writes, write{off: off, n: 300 << 10}, write{off: off + 50<<10, n: 20 << 10, zeros: true})
+	}
+	g, _ = g.with(writes...)
+	return g
+}
+
+// scattered are n writes of 4 KiB at random.
+func scattered(rng *rand.Rand, size int64, n int) (w []write) {
+	for range n {
+		w = append(w, write{off: rng.Int64N(size/4096-1) * 4096, n: 4096})
+	}
+	return w
+}
+
+// A changedCase is a change and what is to be seen of the copying.
+type changedCase struct {
+	name   string
+	writes []write
+	cut    int64 // segments that are cut
+	whole  bool  // more may be read than is dirty
+}
+
+func changedCases(size int64) []changedCase {
+	const seg = repo.SegmentSize
+	return []changedCase{
+		{name: "nothing"},
+		{name: "one grain", writes: []write{{off: 5 << 20, n: 4096}}, cut: 1},
+		{name: "a few bytes across a border", writes: []write{{off: seg - 100, n: 200}}, cut: 2},
+		{name: "the end", writes: []write{{off: size - 10, n: 10}}, cut: 1},
+		{name: "into a hole", writes: []write{{off: seg + 9<<20, n: 3 << 20}}, cut: 1},
+		{name: "behind a chunk", writes: []write{{off: 24<<20 + 300<<10, n: 70 << 10}}, cut: 1},
+		{name: "trim", writes: []write{{off: 2 << 20, n: 25 << 20, zeros: true}}, cut: 1},
+		{name: "trim of odd bytes", writes: []write{{off: 2<<20 + 777, n: 25 << 20, zeros: true}}, cut: 1},
+		{name: "a segment becomes zeros", writes: []write{{off: 2 * seg, n: seg, zeros: true}}, cut: 1, whole: true},
+		{name: "most of a segment", writes: []write{{off: 100, n: 36 << 20}}, cut: 1, whole: true},
+		{name: "all", writes: []write{{n: repo.SegmentSize / 2}, {off: repo.SegmentSize / 2, n: size - repo.SegmentSize/2, zeros: true}}, cut: 4, whole: true},
+		{name: "scattered", writes: scattered(rand.New(rand.NewPCG(1, 2)), size, 60), cut: 4},
+	}
+}
+
+// TestCopyChangedIsCopyDisk: both make the same disk of an image, and only what
+// is dirty is read.
+func TestCopyChangedIsCopyDisk(t *testing.T) {
+	r, before := newRepo(t), threeAndABit()
+	base := full(t, r.Repo, before)
+	for _, c := range changedCases(before.size) {
+		t.Run(c.name, func(t *testing.T) {
+			img, dirty := before.with(c.writes...)
+			s := session(t, r.Repo, base)
+			p := new(Progress)
+			total, err := ChangedBytes(t.Context(), img, these(dirty))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Total.Add(total)
+			got, err := CopyChanged(t.Context(), s, img, these(dirty), openBase(t, s), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := img.read.Load()
+			if want := mustCopy(t, s, img); got.Root != want {
+				t.Errorf("root %v, CopyDisk makes %v", got.Root, want)
+			}
+			if got.Dirty != length(dirty) || got.Cut != c.cut || got.Kept != 4-c.cut || got.Lost != 0 {
+				t.Errorf("%+v, %d bytes are dirty", got, length(dirty))
+			}
+			if read > 2*total || !c.whole && read > total {
+				t.Errorf("%d bytes were read, %d are dirty and hold data", read, total)
+			}
+			if p.Read.Load() != read || grains(p.Done.Load()) != grains(p.Total.Load()) {
+				t.Errorf("%d of %d done, %d read of %d", p.Done.Load(), p.Total.Load(), p.Read.Load(), read)
+			}
+			d, err := r.OpenDisk(t.Context(), commit(t, s, got.Root, img.size).Items[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			img.same(t, d)
+		})
+	}
+}
