@@ -145,6 +145,13 @@ func (r *run) copyAll(ctx context.Context, s *repo.Session, src source) ([]file,
 
 // begin opens the guest's disks the way the mode says.
 func (r *run) begin(ctx context.Context) (source, error) {
+	if r.result.Mode == ModeLive && r.options.Method == MethodSnapshot {
+		o, err := beginOverlay(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return o, nil
+	}
 	if r.result.Mode == ModeLive {
 		l, err := beginLive(ctx, r)
 		if err != nil {

@@ -183,11 +183,6 @@ func (f *fixer) frozen() error {
 	return f.journal.update(func(e *entry) { e.Freezing = false })
 }
 
-// overlays gives the disks their own images back.
-func (f *fixer) overlays() error {
-	return nil
-}
-
 // stopped starts a guest that was shut down to be read.
 func (f *fixer) stopped() error {
 	return nil

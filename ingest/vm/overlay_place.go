@@ -1,0 +1,147 @@
+package vm
+
+import (
+	"fmt"
+
+	"libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"vaultfs/internal/virt"
+)
+
+// definitions are all the places where libvirt names a guest's images.
+type definitions struct {
+	live     *libvirtxml.Domain // what runs; nil if nothing does
+	inactive *libvirtxml.Domain // what is started the next time; nil of a transient domain
+	saved    *libvirtxml.Domain // what a managed save is restored to; nil if there is none
+}
+
+func (d *definitions) active() bool { return d.live != nil }
+
+// readDefinitions asks again if the connection broke meanwhile.
+func readDefinitions(l *link) (*definitions, error) {
+	d := l.reach()
+	all, err := definitionsOf(d)
+	if now := l.reach(); err != nil && now != d {
+		all, err = definitionsOf(now)
+	}
+	return all, err
+}
+
+func definitionsOf(d *libvirt.Domain) (*definitions, error) {
+	all := new(definitions)
+	now, err := parsedXML(d, libvirt.DOMAIN_XML_SECURE)
+	if err != nil {
+		return nil, err
+	}
+	if now.ID != nil {
+		all.live = now
+	}
+	if persistent, err := d.IsPersistent(); err != nil {
+		return nil, virt.Sentence(err)
+	} else if persistent {
+		if all.inactive, err = parsedXML(d, libvirt.DOMAIN_XML_SECURE|libvirt.DOMAIN_XML_INACTIVE); err != nil {
+			return nil, err
+		}
+	}
+	if saved, err := d.HasManagedSaveImage(0); err == nil && saved {
+		text, err := d.ManagedSaveGetXMLDesc(libvirt.DOMAIN_SAVE_IMAGE_XML_SECURE)
+		if err != nil {
+			return nil, fmt.Errorf("what the saved guest is restored to: %w", virt.Sentence(err))
+		}
+		all.saved = new(libvirtxml.Domain)
+		if err := all.saved.Unmarshal(text); err != nil {
+			return nil, fmt.Errorf("what the saved guest is restored to: %w", err)
+		}
+	}
+	return all, nil
+}
+
+func parsedXML(d *libvirt.Domain, flags libvirt.DomainXMLFlags) (*libvirtxml.Domain, error) {
+	text, err := d.GetXMLDesc(flags)
+	if err != nil {
+		return nil, fmt.Errorf("the domain's XML: %w", virt.Sentence(err))
+	}
+	x := new(libvirtxml.Domain)
+	if err := x.Unmarshal(text); err != nil {
+		return nil, fmt.Errorf("the domain's XML: %w", err)
+	}
+	return x, nil
+}
+
+// place is where an overlay is named.
+type place struct {
+	active                bool
+	live, inactive, saved naming
+	liveBase              bool // what runs has the image below as its disk, without the overlay
+}
+
+// naming is one definition's word for an overlay.
+type naming struct {
+	disk  *libvirtxml.DomainDisk // that names it; nil for none
+	above string                 // the image that lies on it, put there by somebody else; "" for none
+	below string                 // the image that it lies on; "" if that is not said
+}
+
+func (n naming) named() bool { return n.disk != nil }
+
+// find says where an overlay is named.
+func (d *definitions) find(o overlay) place {
+	p := place{active: d.active(), live: namingOf(d.live, o.File), inactive: namingOf(d.inactive, o.File), saved: namingOf(d.saved, o.File)}
+	p.liveBase = !p.live.named() && namingOf(d.live, o.Base).named()
+	return p
+}
+
+func namingOf(x *libvirtxml.Domain, file string) naming {
+	if x == nil || x.Devices == nil {
+		return naming{}
+	}
+	for i := range x.Devices.Disks {
+		d := &x.Devices.Disks[i]
+		if d.Source == nil {
+			continue
+		}
+		above, here := "", pathOf(d.Source)
+		for b := d.BackingStore; ; b = b.BackingStore {
+			below := ""
+			if b != nil && b.Source != nil {
+				below = pathOf(b.Source)
+			}
+			if here == file {
+				return naming{d, above, below}
+			}
+			if below == "" {
+				break
+			}
+			above, here = here, below
+		}
+	}
+	return naming{}
+}
+
+// inPlace says what is not as it is while the guest is read: the overlay on top, our image right below, no job at it.
+// With the guest off it is the inactive definition that tells.
+func (p place) inPlace(o overlay) error {
+	n := p.live
+	if !p.active {
+		n = p.inactive
+	}
+	switch {
+	case !n.named() && !p.active:
+		return fmt.Errorf("disk %s: the guest stopped, and its definition does not name the overlay %s any more: somebody has changed it", o.Target, o.File)
+	case !n.named():
+		return fmt.Errorf("disk %s is not on the overlay %s any more: it was taken out, or somebody has committed it", o.Target, o.File)
+	case n.above != "":
+		return o.buried(n.above)
+	case n.below != o.Base && (p.active || n.below != ""):
+		return fmt.Errorf("disk %s: its overlay lies on %q and not on %s, as it must", o.Target, n.below, o.Base)
+	case n.disk.Mirror != nil:
+		return fmt.Errorf("disk %s: somebody has begun a block job (%s) on it", o.Target, n.disk.Mirror.Job)
+	}
+	return nil
+}
+
+// buried is the error of a disk on which somebody put another image meanwhile.
+func (o overlay) buried(above string) error {
+	return fmt.Errorf("disk %s: somebody has put %s over the overlay %s: remove that snapshot first", o.Target, above, o.File)
+}

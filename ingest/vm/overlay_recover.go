@@ -1,0 +1,21 @@
+package vm
+
+import (
+	"errors"
+)
+
+// overlays gives the disks their own images back. What is done in which state is told in overlay_merge.go.
+func (f *fixer) overlays() error {
+	if len(f.journal.entry.Overlays) == 0 {
+		return nil
+	}
+	m := newMerger(f.link, f.journal)
+	m.did = f.did
+	failed := m.all()
+	// A full file system is what it stalls of; what was kept there is gone now.
+	resumed, err := resumeStalled(f.link.reach(), f.journal.entry.VM)
+	if resumed {
+		f.did("resumed the guest, which had been paused since the file system of its overlays was full")
+	}
+	return errors.Join(failed, err)
+}
