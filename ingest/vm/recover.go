@@ -183,11 +183,6 @@ func (f *fixer) frozen() error {
 	return f.journal.update(func(e *entry) { e.Freezing = false })
 }
 
-// stopped starts a guest that was shut down to be read.
-func (f *fixer) stopped() error {
-	return nil
-}
-
 // checkpoint removes one whose snapshot was not committed. Without the repository, or with the guest shut off, that is
 // left to the next backup, which keeps no checkpoint but its own.
 func (f *fixer) checkpoint() error {

@@ -1,0 +1,316 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vaultfs/internal/testguest"
+)
+
+// powerButton is the guest's input device that ACPI's power button is.
+const powerButton = "/dev/input/by-path/../event1"
+
+// TestGuestThatIsShutDown shares one guest, which has to boot again after each time.
+func TestGuestThatIsShutDown(t *testing.T) {
+	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
+		{Base: true, Format: "qcow2", Bus: "virtio"},
+		{Format: "raw", Bus: "scsi", Size: "64M"},
+	}})
+	g.Start()
+	g.WaitAgent()
+	t.Run("by its agent", func(t *testing.T) { shutDownByAgent(t, g) })
+	t.Run("by its power button, by a run that is killed", func(t *testing.T) { shutDownByPowerButton(t, g) })
+}
+
+func shutDownByAgent(t *testing.T, g *testguest.Guest) {
+	sums := strings.Fields(g.Run(`mkfs.ext4 -q /dev/sda; mkdir -p /data; mount /dev/sda /data
+		head -c 3000000 /dev/urandom >/root/file; head -c 3000000 /dev/urandom >/data/file
+		sha256sum /root/file /data/file
+		rm /sbin/shutdown; printf '#!/bin/sh\nexec systemctl poweroff\n' >/sbin/shutdown; chmod +x /sbin/shutdown`)) // Debian's wants D-Bus, which the image has not
+	r, state := newRepo(t), t.TempDir()
+	result, err := Ingest(t.Context(), r, g.Name, Options{Connect: uri, Mode: ModeOffline, Shutdown: true, StateDir: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, g, "running")
+	s := result.Snapshot
+	t.Logf("down for %v; notes %q", result.Down, result.Notes)
+	if s.Info.Mode != ModeOffline || s.Info.Quiesced != "yes: shut off" || len(result.Warnings) > 0 {
+		t.Errorf("mode %s, quiesced %q, warnings %q", s.Info.Mode, s.Info.Quiesced, result.Warnings)
+	}
+	if result.Down <= 0 || !hasText(s.Info.Notes, "shut down for", "asked by its agent", "then started again") {
+		t.Errorf("down for %v, notes %q", result.Down, s.Info.Notes)
+	}
+	if got := sumInside(t, restore(t, r, s, "vda"), partition, "/root/file"); got != sums[0] {
+		t.Errorf("vda: sha256 %s, the guest says %s", got, sums[0])
+	}
+	if got := sumInside(t, restore(t, r, s, "sda"), 0, "/file"); got != sums[2] {
+		t.Errorf("sda: sha256 %s, the guest says %s", got, sums[2])
+	}
+	wantNothingLeft(t, state)
+}
+
+// shutDownByPowerButton takes the guest's agent away, and kills the run that has shut it down.
+func shutDownByPowerButton(t *testing.T, g *testguest.Guest) {
+	g.WaitAgent()
+	g.Run(`setsid sh -c 'systemctl stop qemu-guest-agent; head -c 24 ` + powerButton + ` >/dev/null; systemctl poweroff' >/dev/null 2>&1 &`)
+	waitFor(t, "the agent to be gone", func() bool {
+		return strings.Contains(testguest.Virsh(t, "dumpxml", g.Name), "state='disconnected'")
+	})
+	state := t.TempDir()
+	kill := startChild(t, "shutdown", g, state)
+	wantState(t, g, "shut off")
+	kill()
+	done := recovered(t, state)
+	if !strings.Contains(done, "started it: it had been shut down to be read") {
+		t.Errorf("done: %s", done)
+	}
+	wantState(t, g, "running")
+	wantNothingLeft(t, state)
+}
+
+// shutDownChild shuts a guest down to read it, and hangs.
+func shutDownChild(r *run, hang func() error) error {
+	r.options.Mode, r.options.Shutdown = ModeOffline, true
+	if _, err := beginStopped(context.Background(), r); err != nil {
+		return err
+	}
+	return hang()
+}
+
+// recovered is what Recover has done, in one text.
+func recovered(t *testing.T, state string) string {
+	t.Helper()
+	list, err := Recover(t.Context(), RecoverOptions{StateDir: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, one := range list {
+		if one.Err != nil {
+			t.Error(one.Err)
+		}
+		fmt.Fprintln(&b, strings.Join(one.Done, "\n"))
+	}
+	return b.String()
+}
+
+func wantNothingLeft(t *testing.T, state string) {
+	t.Helper()
+	if left, err := leftEntries(state); err != nil || len(left) > 0 {
+		t.Errorf("left in the journal: %v %v", left, err)
+	}
+}
+
+// hasText tells whether one of the texts holds all of the words.
+func hasText(texts []string, words ...string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) })
+	})
+}
+
+// offlineRun is of a guest that may be shut down.
+func offlineRun(t *testing.T, g *testguest.Guest, limit time.Duration) *run {
+	t.Helper()
+	_, d := domainOf(t, g)
+	return runOf(t, d, &Options{Mode: ModeOffline, Shutdown: true, ShutdownTimeout: limit})
+}
+
+// leave ends a run so that another one can be at the guest.
+func leave(r *run) (state string) {
+	r.journal.close()
+	return r.options.StateDir
+}
+
+// A guest that runs its firmware only does not shut down when it is told to.
+func TestGuestThatDoesNotShutDown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r := offlineRun(t, g, 2*time.Second)
+	_, err := beginOff(t.Context(), r)
+	wantError(t, err, g.Name, "has not within 2s", "by its power button", "left running and may still shut down", "nothing was backed up", "--shutdown-timeout", "vaultfs recover")
+	wantState(t, g, "running")
+	state := leave(r)
+	if done := recovered(t, state); !strings.Contains(done, "still runs") {
+		t.Errorf("done: %s", done)
+	}
+	g.Destroy() // as if it obeyed after all
+	if done := recovered(t, state); !strings.Contains(done, "started it: it was asked to shut down") {
+		t.Errorf("done: %s", done)
+	}
+	wantState(t, g, "running")
+	wantNothingLeft(t, state)
+}
+
+func TestInterruptedWaitForAGuestToShutDown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r := offlineRun(t, g, time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Second, cancel)
+	_, err := beginOff(ctx, r)
+	wantError(t, err, g.Name, "left running and may still shut down", "nothing was backed up")
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v is no interruption", err)
+	}
+	wantState(t, g, "running")
+	if e := r.journal.entry; !e.Restart || e.Ordered.IsZero() {
+		t.Errorf("journal: %+v", e)
+	}
+}
+
+// beginDestroyed begins with a guest that is forced off while it should shut down.
+func beginDestroyed(t *testing.T, g *testguest.Guest, r *run) *stopped {
+	t.Helper()
+	time.AfterFunc(time.Second, func() { testguest.Virsh(t, "destroy", g.Name) })
+	s, err := beginStopped(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, g, "shut off")
+	return s
+}
+
+func TestGuestThatCannotBeStartedAgain(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r := offlineRun(t, g, time.Minute)
+	s := beginDestroyed(t, g, r)
+	away := g.Paths[0] + ".away"
+	if err := os.Rename(g.Paths[0], away); err != nil {
+		t.Fatal(err)
+	}
+	err := s.close()
+	wantError(t, err, g.Name, "shut down to be read", "cannot be started again", "No such file", "virsh start "+g.Name, "vaultfs recover")
+	var result Result
+	s.tell(&result)
+	if result.Down != 0 || !strings.HasPrefix(result.Quiesced, "no: the guest was forced off") || !hasText(result.Warnings, "forced off") {
+		t.Errorf("result: %+v", result)
+	}
+	state := leave(r)
+	list, err := Recover(t.Context(), RecoverOptions{StateDir: state})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v %v", list, err)
+	}
+	wantError(t, list[0].Err, "cannot be started again")
+	if err := os.Rename(away, g.Paths[0]); err != nil {
+		t.Fatal(err)
+	}
+	if done := recovered(t, state); !strings.Contains(done, "started it") {
+		t.Errorf("done: %s", done)
+	}
+	wantState(t, g, "running")
+	wantNothingLeft(t, state)
+}
+
+func TestGuestThatSomebodyStartsWhileItIsRead(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r := offlineRun(t, g, time.Minute)
+	s := beginDestroyed(t, g, r)
+	g.Start()
+	wantError(t, s.check(t.Context()), g.Name, "was started while it was being read")
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	var result Result
+	s.tell(&result)
+	if !hasText(result.Notes, "somebody else started it") {
+		t.Errorf("notes: %q", result.Notes)
+	}
+	wantState(t, g, "running")
+	wantNothingLeft(t, leave(r))
+}
+
+func TestGuestThatSomethingStartsAtOnce(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r := offlineRun(t, g, time.Minute)
+	time.AfterFunc(time.Second, func() {
+		testguest.Virsh(t, "destroy", g.Name)
+		testguest.Virsh(t, "start", g.Name)
+	})
+	_, err := beginStopped(t.Context(), r)
+	wantAny(t, err, "something started it again at once", "was started while it was being read", "Failed to get")
+	wantState(t, g, "running")
+	wantNothingLeft(t, leave(r))
+}
+
+// wantAny fails unless the error says one of the words.
+func wantAny(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil || !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) }) {
+		t.Errorf("error %v; want one with any of %q", err, words)
+	}
+}
+
+func TestGuestsThatAreNotShutDown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	refused := func(words ...string) {
+		t.Helper()
+		r := offlineRun(t, g, time.Second)
+		_, err := beginOff(t.Context(), r)
+		wantError(t, err, append(words, g.Name, "cannot be shut down")...)
+		wantNothingLeft(t, leave(r))
+	}
+	testguest.Virsh(t, "suspend", g.Name)
+	refused("is paused", "virsh resume", "--mode live")
+	wantState(t, g, "paused")
+	testguest.Virsh(t, "resume", g.Name)
+
+	extra := g.Dir + "/extra.raw"
+	shell(t, "truncate", "-s", "1M", extra)
+	testguest.Virsh(t, "attach-disk", g.Name, extra, "vdb", "--live")
+	refused("disk vdb", "--config", "gone after the restart")
+	testguest.Virsh(t, "attach-disk", g.Name, extra, "vdb", "--config")
+
+	testguest.Virsh(t, "attach-interface", g.Name, "user", "--live", "--mac", "52:54:00:00:00:07")
+	refused("network card 52:54:00:00:00:07")
+	testguest.Virsh(t, "attach-interface", g.Name, "user", "", "--config", "--mac", "52:54:00:00:00:07")
+
+	testguest.Virsh(t, "undefine", g.Name)
+	refused("is transient", "virsh define")
+	wantState(t, g, "running")
+}
+
+func TestGuestThatWouldRestartIsNotShutDown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true, Extra: `</devices><on_poweroff>restart</on_poweroff><devices>`})
+	r := offlineRun(t, g, time.Second)
+	_, err := beginOff(t.Context(), r)
+	wantError(t, err, g.Name, "cannot be shut down", "<on_poweroff>restart")
+	wantState(t, g, "running")
+}
+
+// Orders to shut down are remembered for as long as they may be the reason that a guest is off.
+func TestOldOrdersToShutDown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	for name, c := range map[string]struct {
+		off   bool
+		ago   time.Duration
+		says  string
+		state string
+	}{
+		"not obeyed":     {false, 2 * time.Hour, "and has not: it runs", "running"},
+		"obeyed late":    {true, 24 * time.Hour, "started it", "running"},
+		"off since long": {true, 48 * time.Hour, "left off", "shut off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if running := g.State() == "running"; running && c.off {
+				g.Destroy()
+			} else if !running && !c.off {
+				g.Start()
+			}
+			r := offlineRun(t, g, time.Second)
+			if err := r.journal.update(func(e *entry) { e.Restart, e.Ordered = true, time.Now().Add(-c.ago) }); err != nil {
+				t.Fatal(err)
+			}
+			state := leave(r)
+			if done := recovered(t, state); !strings.Contains(done, c.says) {
+				t.Errorf("done: %s", done)
+			}
+			wantState(t, g, c.state)
+			wantNothingLeft(t, state)
+		})
+	}
+}
