@@ -88,7 +88,8 @@ Exit status: 0 done; 1 failed, nothing was committed; 2 wrong usage;
 		a.initCommand(), a.keyCommand(), a.ingestCommand(),
 		a.snapshotsCommand(), a.lsCommand(), a.showCommand(),
 		a.mountCommand(), a.umountCommand(), a.restoreCommand(),
-		a.verifyCommand(), a.repairCommand(), a.sessionsCommand(), a.versionCommand(),
+		a.verifyCommand(), a.repairCommand(), a.sessionsCommand(),
+		a.recoverCommand(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

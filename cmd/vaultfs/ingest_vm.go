@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"vaultfs/ingest"
@@ -10,76 +14,242 @@ import (
 	"vaultfs/repo"
 )
 
+// modeSnapshot is the mode in which nothing is copied.
+const modeSnapshot = "snapshot"
+
+// vmFlags are the flags of ingest vm.
+type vmFlags struct {
+	ingestOptions
+	vm.Options
+	all, yes bool
+	audit    string
+}
+
 func (a *app) ingestVMCommand() *cobra.Command {
-	var common ingestOptions
-	var o vm.Options
+	var o vmFlags
 	c := &cobra.Command{
-		Use:   "vm NAME…",
+		Use:   "vm NAME… | --all",
 		Short: "Back up virtual machines of libvirt",
 		Long: `Back up virtual machines of libvirt, each as a snapshot of the source vm/NAME:
-its disks, and its definition as domain.xml.
+its disks, and all else that makes the VM: its definition, firmware variables
+(NVRAM), TPM state, and a report.
 
-A running VM is read live: it goes on while libvirt's backup job shows its disks
-as they were at one moment. If a guest agent answers, the guest's filesystems
-are frozen around that moment, so that they are in good order; without one the
-backup is what a power failure would have left. A VM that is shut off is read
-offline. Whatever happens, Ctrl-C included, the VM ends in the state it was
-found in.
+--mode says when a VM is read:
+  auto      live if it runs, else offline
+  live      while it runs
+  offline   while it is shut off; one that runs is shut down for it (by its
+            guest agent, else by ACPI) if --yes is given or you say so, and
+            started again as soon as its disks are read
+  snapshot  not at all: libvirt makes a snapshot of it where it lies, which is
+            no backup; "vaultfs vm snapshots" lists these
 
-CD-ROMs, empty drives and disks that cannot be backed up are left out, and said
-to be. Exit status 3 means that there is a snapshot, but something did not work
-as it should, such as a freeze that failed.`,
+A running VM goes on while it is read. If a guest agent answers, the guest's
+filesystems are frozen for the moment that the backup is of, so that they are in
+good order; without one the backup is what a power failure would have left.
+--method says how it is read: backup is libvirt's backup job; snapshot, for
+guests or hosts that have no such job, puts an overlay over each disk, reads the
+images below and merges the overlays back.
+
+Only what has changed since the last backup is read, if libvirt and the images
+(qcow2) can tell: a checkpoint is left in the VM for that. Each disk of which
+that cannot be told is read as a whole; the report says why. --audit reads
+a share of the rest again and compares it.
+
+Whatever happens, Ctrl-C included, the VM ends in the state it was found in.
+After kill -9 or a power failure the next run, or "vaultfs recover", sees to
+that. CD-ROMs, empty drives and disks that cannot be backed up are left out, and
+said to be. Exit status 3 means that there is a snapshot, but something did not
+work as it should, such as a freeze that failed; with several VMs also that one
+of them was not backed up.`,
 		Example: `  vaultfs ingest vm win11
   vaultfs ingest vm web db mail
-  vaultfs ingest vm win11 --mode offline`,
-		Args: atLeast(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if common.name != "" && len(args) > 1 {
-				return usage(c, "--name is for one VM, and there are %d", len(args))
+  vaultfs ingest vm --all
+  vaultfs ingest vm win11 --full --audit 5%
+  vaultfs ingest vm win11 --mode offline --yes --shutdown-timeout 10m`,
+		Args: func(c *cobra.Command, args []string) error {
+			if o.all {
+				return exactly(0)(c, args)
 			}
-			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify, o.Program = common.name, common.adopt, !common.noVerify, program()
-				return a.ingestVMs(c.Context(), r, args, o)
-			})
+			return atLeast(1)(c, args)
 		},
+		RunE:              func(c *cobra.Command, args []string) error { return a.runIngestVM(c, args, &o) },
 		ValidArgsFunction: completeVMs(&o.Connect),
 	}
-	f := c.Flags()
-	f.StringVar(&o.Mode, "mode", vm.ModeAuto, "auto, live or offline: auto is live if the VM runs, else offline (`MODE`)")
-	f.StringVar(&o.Connect, "connect", "", "the libvirt `URI`, such as qemu:///system")
-	f.BoolVar(&o.NoQuiesce, "no-quiesce", false, "do not ask the guest agent to freeze the filesystems")
-	f.StringVar(&o.ScratchDir, "scratch-dir", "", "`DIR` for what the guest overwrites during a live backup; QEMU must be able to write there")
-	f.StringVar(&common.name, "name", "", "make the source vm/`NAME` instead of one of the VM's own name")
-	common.addTo(c)
-	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(
-		[]string{vm.ModeAuto, vm.ModeLive, vm.ModeOffline}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.MarkFlagDirname("scratch-dir")
+	o.addFlags(c)
 	return c
 }
 
-// ingestVMs backs up one VM after the other. One that fails does not keep the
-// others from being backed up.
-func (a *app) ingestVMs(ctx context.Context, r *repo.Repo, names []string, o vm.Options) error {
-	var made []outcome
-	var failed []error
-	for _, name := range names {
-		result, err := a.ingestVM(ctx, r, name, o)
-		if err != nil {
-			failed = append(failed, err)
-			if ctx.Err() != nil {
-				break
-			}
-			continue
-		}
-		made = append(made, outcome{
-			snapshot: result.Snapshot, quiesced: result.Quiesced, frozen: result.Frozen.Seconds(), warnings: result.Warnings,
-		})
-	}
-	return a.ingested(made, wrong(errors.Join(failed...), vm.ErrUsage))
+func (o *vmFlags) addFlags(c *cobra.Command) {
+	modes := []string{vm.ModeAuto, vm.ModeLive, vm.ModeOffline, modeSnapshot}
+	methods := []string{vm.MethodBackup, vm.MethodSnapshot}
+	f := c.Flags()
+	f.BoolVar(&o.all, "all", false, "back up every VM of the host, one after the other")
+	f.StringVar(&o.Mode, "mode", vm.ModeAuto, "when it is read: "+strings.Join(modes, ", ")+" (`MODE`)")
+	f.StringVar(&o.Method, "method", vm.MethodBackup, "how a running VM is read: "+strings.Join(methods, ", ")+" (`METHOD`)")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before a running VM is shut down")
+	f.DurationVar(&o.ShutdownTimeout, "shutdown-timeout", vm.DefaultShutdownTimeout, "how long a VM may take to shut down (`TIME`)")
+	f.BoolVar(&o.Full, "full", false, "read everything, whatever has changed")
+	f.BoolVar(&o.NoCheckpoint, "no-checkpoint", false, "leave no checkpoint in the VM; the next backup reads everything")
+	f.StringVar(&o.audit, "audit", "", "read `P%` of what is said not to have changed, and compare it (default about 4 MiB of each disk)")
+	f.StringVar(&o.Connect, "connect", "", "the libvirt `URI`, such as qemu:///system")
+	f.BoolVar(&o.NoQuiesce, "no-quiesce", false, "do not ask the guest agent to freeze the filesystems")
+	f.StringVar(&o.ScratchDir, "scratch-dir", "", "`DIR` for what the guest overwrites during a live backup; QEMU must be able to write there")
+	f.StringVar(&o.name, "name", "", "make the source vm/`NAME` instead of one of the VM's own name")
+	o.addTo(c)
+	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(modes, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(methods, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.MarkFlagDirname("scratch-dir")
 }
 
-func (a *app) ingestVM(ctx context.Context, r *repo.Repo, name string, o vm.Options) (*vm.Result, error) {
-	o.Progress = new(ingest.Progress)
-	defer a.ingesting(o.Progress)()
-	return vm.Ingest(ctx, r, name, o)
+// complete finds out what the flags mean, and refuses what does not go together.
+func (o *vmFlags) complete(c *cobra.Command, args []string) error {
+	switch {
+	case o.ingestOptions.name != "" && (len(args) > 1 || o.all):
+		return usage(c, "--name is for one VM")
+	case !slices.Contains([]string{vm.ModeAuto, vm.ModeLive, vm.ModeOffline, modeSnapshot}, o.Mode):
+		return usage(c, "--mode %q: want auto, live, offline or snapshot", o.Mode)
+	case o.Full && o.audit != "":
+		return usage(c, "--audit compares what is not read, and --full reads everything")
+	}
+	if o.audit != "" {
+		share, err := strconv.ParseFloat(strings.TrimSuffix(o.audit, "%"), 64)
+		if err != nil || share < 0 || share > 100 {
+			return usage(c, "--audit %q: want a percentage, 0%% to 100%%", o.audit)
+		}
+		o.Audit, o.NoAudit = share, share == 0
+	}
+	o.Options.Name, o.Adopt, o.Verify, o.Program = o.name, o.adopt, !o.noVerify, program()
+	o.Shutdown = o.yes
+	return nil
+}
+
+func (a *app) runIngestVM(c *cobra.Command, args []string, o *vmFlags) error {
+	if err := o.complete(c, args); err != nil {
+		return err
+	}
+	ctx := c.Context()
+	if o.Mode == modeSnapshot {
+		return a.eachVM(ctx, args, o, func(name string) (vmOutcome, error) { return a.snapshotVM(ctx, name, o) })
+	}
+	return a.withRepo(ctx, func(r *repo.Repo) error {
+		return a.eachVM(ctx, args, o, func(name string) (vmOutcome, error) { return a.ingestVM(ctx, r, name, o) })
+	})
+}
+
+// A vmOutcome is what became of one VM.
+type vmOutcome struct {
+	VM       string `json:"vm"`
+	Done     bool   `json:"done"`
+	Snapshot string `json:"snapshot"` // its ID, or libvirt's name of it
+	Mode     string `json:"mode"`
+	Read     int64  `json:"bytes_read"`
+	Stored   int64  `json:"bytes_stored"`
+	Warnings int    `json:"warnings"`
+	Error    string `json:"error"`
+}
+
+// eachVM does one VM after the other, and tells of each as it is done. One that
+// fails does not keep the others from being done.
+func (a *app) eachVM(ctx context.Context, names []string, o *vmFlags, do func(name string) (vmOutcome, error)) error {
+	all, err := vmsToDo(ctx, names, o)
+	if err != nil {
+		return err
+	}
+	var list []vmOutcome
+	var done, failed, warned int
+	for _, name := range all {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		one, err := do(name)
+		if one.VM = name; err != nil {
+			if len(all) == 1 {
+				return wrong(err, vm.ErrUsage)
+			}
+			one.Error, _ = a.explain(err)
+			a.print.fail(one.Error, 0)
+			failed++
+		} else {
+			a.print.committed = true
+			one.Done = true
+			done++
+			warned += one.Warnings
+		}
+		list = append(list, one)
+	}
+	if len(all) > 1 || o.all {
+		a.print.vmOutcomes(list)
+	}
+	switch {
+	case done == 0 && failed > 0:
+		return &statusError{status: statusFailed}
+	case failed > 0 || warned > 0:
+		return &statusError{status: statusPartial}
+	}
+	return nil
+}
+
+// vmsToDo are the VMs that are named, or all that have a disk to back up.
+func vmsToDo(ctx context.Context, names []string, o *vmFlags) ([]string, error) {
+	if !o.all {
+		return names, nil
+	}
+	list, err := vm.List(ctx, o.Connect)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range list {
+		if d.Disks > 0 {
+			names = append(names, d.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, errors.New("libvirt has no VM with a disk that can be backed up")
+	}
+	return names, nil
+}
+
+func (a *app) ingestVM(ctx context.Context, r *repo.Repo, name string, o *vmFlags) (vmOutcome, error) {
+	options := o.Options
+	if o.Mode == vm.ModeOffline && !o.yes {
+		agreed, err := a.mayShutDown(ctx, name, o)
+		if err != nil {
+			return vmOutcome{}, err
+		}
+		options.Shutdown = agreed
+	}
+	options.Progress = new(ingest.Progress)
+	stop := a.ingesting(options.Progress)
+	result, err := vm.Ingest(ctx, r, name, options)
+	stop()
+	if err != nil {
+		return vmOutcome{}, err
+	}
+	s := result.Snapshot
+	a.print.outcome(outcome{snapshot: s, quiesced: result.Quiesced, frozen: result.Frozen.Seconds(), warnings: result.Warnings}, a.repoPath)
+	return vmOutcome{
+		Snapshot: s.ID, Mode: result.Mode, Read: s.Info.Summary.BytesRead, Stored: s.Info.Summary.BytesStored, Warnings: len(result.Warnings),
+	}, nil
+}
+
+// mayShutDown asks whether a running VM may be shut down, where there is
+// somebody to answer.
+func (a *app) mayShutDown(ctx context.Context, name string, o *vmFlags) (bool, error) {
+	if !a.canAsk() {
+		return false, nil
+	}
+	list, err := vm.List(ctx, o.Connect)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(list, func(d vm.Domain) bool { return d.Name == name })
+	if i < 0 || list[i].State == "shut off" {
+		return false, nil
+	}
+	return a.confirm(ctx, fmt.Sprintf("The VM %s is %s. Shut it down for the backup, and start it again?", name, list[i].State))
+}
+
+// snapshotVM makes a snapshot of a VM where it lies.
+func (a *app) snapshotVM(ctx context.Context, name string, o *vmFlags) (vmOutcome, error) {
+	return vmOutcome{}, errors.New("not yet")
 }

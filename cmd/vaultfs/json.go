@@ -198,6 +198,19 @@ type sessionJSON struct {
 	Alive   bool      `json:"alive"`
 }
 
+// vmsJSON ends a run over several VMs.
+type vmsJSON struct {
+	Event string      `json:"event"` // "vms"
+	VMs   []vmOutcome `json:"vms"`
+}
+
+type recoveredJSON struct {
+	VM    string   `json:"vm"`
+	UUID  string   `json:"uuid"`
+	Done  []string `json:"done"`
+	Error string   `json:"error"`
+}
+
 // doneJSON answers a command that has nothing to tell but that it is done.
 type doneJSON struct {
 	Done string `json:"done"` // what was done

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+	"vaultfs/ingest/vm"
 	"vaultfs/repo"
 	"vaultfs/restore"
 )
@@ -262,6 +263,67 @@ func (p *printer) outcome(o outcome, repoPath string) {
 		path = repoPath
 	}
 	fact("get back", fmt.Sprintf("vaultfs -r %s restore %s --to restored-%[2]s", shellWord(path), s.Short()))
+}
+
+// vmOutcomes sums up a run over several VMs.
+func (p *printer) vmOutcomes(list []vmOutcome) {
+	if p.json {
+		p.object(vmsJSON{"vms", list})
+		return
+	}
+	t := newTable("VM", "OUTCOME", "MODE", "READ", "STORED", "SNAPSHOT")
+	for _, o := range list {
+		outcome := "backed up"
+		switch {
+		case !o.Done:
+			outcome = "FAILED: " + o.Error
+		case o.Warnings > 0:
+			outcome = "with " + count(int64(o.Warnings), "warning")
+		}
+		if !o.Done {
+			t.AppendRow(table.Row{o.VM, outcome, "", "", "", ""})
+			continue
+		}
+		t.AppendRow(table.Row{o.VM, outcome, o.Mode, iec(o.Read), iec(o.Stored), o.Snapshot[:min(8, len(o.Snapshot))]})
+	}
+	p.table(t)
+}
+
+// recovered tells what was set right.
+func (p *printer) recovered(list []vm.Recovered) {
+	if p.json {
+		j := []recoveredJSON{}
+		for _, r := range list {
+			one := recoveredJSON{VM: r.VM, UUID: r.UUID, Done: append([]string{}, r.Done...)}
+			if r.Err != nil {
+				one.Error = r.Err.Error()
+			}
+			j = append(j, one)
+		}
+		p.object(j)
+		return
+	}
+	if len(list) == 0 {
+		p.remark("nothing is left to be set right\n")
+	}
+	for _, r := range list {
+		for _, what := range r.Done {
+			p.text("%s: %s\n", vmLabel(r), what)
+		}
+		switch {
+		case r.Err != nil:
+			p.warn(fmt.Sprintf("%s: %v", vmLabel(r), r.Err))
+		case len(r.Done) == 0:
+			p.text("%s: it is as it was found\n", vmLabel(r))
+		}
+	}
+}
+
+func vmLabel(r vm.Recovered) string {
+	if r.VM != "" {
+		return "VM " + r.VM
+	}
+	return "VM " + r.UUID
 }
 
 func prefixed(prefix, s string) string {

@@ -30,13 +30,20 @@ func (r *run) copyDisks(ctx context.Context, s *repo.Session, src source) error 
 	disks := src.opened()
 	bases := r.openBases(ctx, s, disks)
 	r.audited = make([]int64, len(disks))
+	var total int64
+	incremental := true
 	for i, d := range disks {
-		total, err := toRead(ctx, d, bases[i])
+		n, err := toRead(ctx, d, bases[i])
 		if err != nil {
 			return readError(ctx, src, d, err)
 		}
-		r.options.Progress.Total.Add(total)
+		total += n
+		incremental = incremental && bases[i] != nil
 	}
+	if err := r.roomFor(ctx, total, s.Previous(), incremental); err != nil {
+		return err
+	}
+	r.options.Progress.Total.Add(total)
 	for i, d := range disks {
 		if err := r.copyDisk(ctx, s, d, bases[i]); err != nil {
 			return readError(ctx, src, d, err)
