@@ -36,8 +36,8 @@ type Changes struct {
 // ChangedBytes tells. What of the base turns out to be damaged is read from the
 // image as well. The base has the size of the image.
 func CopyChanged(ctx context.Context, s *repo.Session, img Image, dirty RunsFunc, base *repo.Disk, p *Progress) (*Changes, error) {
-	if base.Size() != img.Size() {
-		return nil, fmt.Errorf("the disk has %d bytes, and had %d in the snapshot that it is compared with", img.Size(), base.Size())
+	if err := sameSize(img, base); err != nil {
+		return nil, err
 	}
 	c := &changedCopy{session: s, disk: s.NewDisk(), img: img, dirty: dirty, base: base, p: p}
 	workers, ctx2 := errgroup.WithContext(ctx)
@@ -63,6 +63,13 @@ func CopyChanged(ctx context.Context, s *repo.Session, img Image, dirty RunsFunc
 	var err error
 	c.changes.Root, err = c.disk.Finish(ctx, s.Lane(), img.Size())
 	return &c.changes, err
+}
+
+func sameSize(img Image, base *repo.Disk) error {
+	if base.Size() == img.Size() {
+		return nil
+	}
+	return fmt.Errorf("the disk has %d bytes, and had %d in the snapshot that it is compared with", img.Size(), base.Size())
 }
 
 // stretch is how much of a disk is asked about at once, in bytes: a question
@@ -248,7 +255,7 @@ func (w *changedCopier) stored(ctx context.Context, p []byte, off int64) error {
 		return nil
 	}
 	w.lose(n, err)
-	err = w.c.fill(ctx, p, off)
+	err = fill(ctx, w.img, p, off, w.p)
 	w.p.Done.Add(n)
 	return err
 }

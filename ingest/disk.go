@@ -139,7 +139,7 @@ func (c *segmentCopier) read(ctx context.Context, start int64, runs []Run, full 
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			if err := c.fill(ctx, w.buf[chunk.DiskMax:chunk.DiskMax+n], start+off); err != nil {
+			if err := fill(ctx, c.img, w.buf[chunk.DiskMax:chunk.DiskMax+n], start+off, c.p); err != nil {
 				c.free <- w.buf
 				return err
 			}
@@ -150,14 +150,15 @@ func (c *segmentCopier) read(ctx context.Context, start int64, runs []Run, full 
 	return nil
 }
 
-// fill reads p from the image; beyond its end, in the last grain, are zeros.
-func (c *segmentCopier) fill(ctx context.Context, p []byte, off int64) error {
-	n := min(int64(len(p)), c.img.Size()-off)
+// fill reads p, whole grains, from an image; beyond its end, in the last grain,
+// are zeros.
+func fill(ctx context.Context, img Image, p []byte, off int64, progress *Progress) error {
+	n := min(int64(len(p)), img.Size()-off)
 	clear(p[n:])
-	if err := c.img.ReadAt(ctx, p[:n], off); err != nil {
+	if err := img.ReadAt(ctx, p[:n], off); err != nil {
 		return fmt.Errorf("reading %d bytes at %d: %w", n, off, err)
 	}
-	c.p.Read.Add(n)
+	progress.Read.Add(n)
 	return nil
 }
 
