@@ -62,7 +62,7 @@ func journalDir(stateDir string) string { return filepath.Join(stateDir, "journa
 // openJournal locks a guest's journal below the state directory. An entry that is found there is of a run that died.
 func openJournal(stateDir string, e entry) (*journal, error) {
 	dir := journalDir(stateDir)
-	if err := os.MkdirAll(stateDir, 0o711); err != nil { // QEMU passes through it to the scratch directory
+	if err := makePassable(stateDir); err != nil { // QEMU passes through it to the scratch directory
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
