@@ -80,7 +80,7 @@ func TestIncrementsOfAnyDisk(t *testing.T) {
 		defer r.Close()
 		was := backup{source: "vm/a", disk: drawDisk(rt, scattered{})}
 		base := mustIngest(t, r, was)
-		for range 3 {
+		for range 2 {
 			is := was
 			is.disk = drawDisk(rt, was.disk)
 			snap, full, err := is.increment(t.Context(), r, base, was)

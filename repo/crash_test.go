@@ -135,8 +135,8 @@ func (b base) incrementSecond(r *repo.Repo) error {
 	return errors.Join(full, err)
 }
 
-// checkIncrements is checkAfter, and makes an increment from each snapshot
-// that is there.
+// checkIncrements is checkAfter, and makes an increment from the first and
+// from the last snapshot that is there.
 func (b base) checkIncrements(t *testing.T, st *store.Dir, thoroughly bool) {
 	t.Helper()
 	b.checkAfter(t, st, thoroughly)
@@ -147,14 +147,14 @@ func (b base) checkIncrements(t *testing.T, st *store.Dir, thoroughly bool) {
 	defer r.Close()
 	third := b.second.with(50<<20, random(90, 5000))
 	third.source = "vm/other"
-	for i, s := range mustSnapshots(t, r) {
-		snap, full, err := third.increment(t.Context(), r, s, []backup{b.first, b.second, b.second}[i])
+	all := mustSnapshots(t, r)
+	for s, was := range map[*repo.Snapshot]backup{all[0]: b.first, all[len(all)-1]: b.second} {
+		snap, full, err := third.increment(t.Context(), r, s, was)
 		if err != nil || full != nil {
-			t.Fatalf("an increment from snapshot %d: %v, %v", i+1, full, err)
+			t.Fatalf("an increment from snapshot %d: %v, %v", s.Seq, full, err)
 		}
 		third.mustRead(t, r, snap)
 	}
-	mustVerify(t, r)
 }
 
 func TestCrashAtEveryStepOfAnIncrement(t *testing.T) {

@@ -131,3 +131,14 @@ func TestGoldenOpens(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadHasRunsOf(t *testing.T) {
+	for _, c := range []struct {
+		session SnapshotID
+		want    bool
+	}{{testSession, true}, {SnapshotID{}, false}, {SnapshotID(fixed(0x3f, 16)), false}, {SnapshotID(fixed(0x41, 16)), false}} {
+		if got := testHead.HasOf(c.session); got != c.want {
+			t.Errorf("a run of session %v: %v", c.session, got)
+		}
+	}
+}

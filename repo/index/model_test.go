@@ -163,6 +163,32 @@ func (w *world) check(t rapid.TB, x *Index, view []format.RunName) {
 			t.Fatalf("chunk %d is in %d places, want %d", n, len(got), len(want))
 		}
 	}
+	w.checkPacks(t, x, view)
+}
+
+// checkPacks compares the list of packs with the view.
+func (w *world) checkPacks(t rapid.TB, x *Index, view []format.RunName) {
+	t.Helper()
+	got, err := x.Packs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[format.PackHash]bool{}
+	for _, n := range view {
+		r := w.runs[n]
+		for _, p := range r.Packs {
+			if slices.Contains(w.head.Removed, p.Hash) {
+				continue
+			}
+			want[p.Hash] = true
+			if g := got[p.Hash]; g.Hash != p.Hash || g.Size != p.Size || g.Owner != r.Sessions[p.Session].ID || g.Damaged {
+				t.Fatalf("pack %v is listed as %+v", p.Hash, g)
+			}
+		}
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d packs are listed, want %d", len(got), len(want))
+	}
 }
 
 // An instance is an index of one process, and the runs that it knows of.
