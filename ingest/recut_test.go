@@ -117,6 +117,8 @@ func cutWhole(p []byte) (m repo.SegmentMap) {
 type recutCase struct {
 	before, after []byte
 	dirty, data   []Run // as a recutter takes them
+	base          repo.SegmentMap
+	chunks        map[chunk.ID][]byte // takes what is put, if it is not nil
 }
 
 // A bench is the memory that cases are drawn and recut in, one at a time.
@@ -133,6 +135,7 @@ func (b *bench) draw(rng *rand.Rand) recutCase {
 	n := (1 + rng.IntN(1+rng.IntN(mostGrains))) * chunk.Grain
 	c := recutCase{before: b.before[:n], after: b.after[:n]}
 	drawSegment(rng, c.before)
+	c.base = cutWhole(c.before)
 	copy(c.after, c.before)
 	raw := change(rng, c.after)
 	runs, err := tidy(raw, 0, int64(len(c.after)))
@@ -159,7 +162,7 @@ func (b *bench) draw(rng *rand.Rand) recutCase {
 func (b *bench) recut(t testing.TB, rng *rand.Rand, c recutCase) (m repo.SegmentMap, stored int64) {
 	windows, out := c.windows(rng), 0
 	r := &recutter{
-		cutter: testCutter, size: int64(len(c.after)), base: cutWhole(c.before), dirty: c.dirty, data: c.data,
+		cutter: testCutter, size: int64(len(c.after)), base: c.base, dirty: c.dirty, data: c.data,
 		buf: b.buf,
 		window: func() (window, error) {
 			out++
@@ -178,7 +181,12 @@ func (b *bench) recut(t testing.TB, rng *rand.Rand, c recutCase) (m repo.Segment
 			copy(p, c.before[off:])
 			return nil
 		},
-		put: func(p []byte) (chunk.ID, error) { return sum(p), nil },
+		put: func(p []byte) (chunk.ID, error) {
+			if c.chunks != nil {
+				c.chunks[sum(p)] = bytes.Clone(p)
+			}
+			return sum(p), nil
+		},
 	}
 	m, err := r.run()
 	if err != nil {
@@ -216,9 +224,45 @@ func TestRecutIsCut(t *testing.T) {
 				c := b.draw(rng)
 				got, _ := b.recut(t, rng, c)
 				if want := cutWhole(c.after); !slices.Equal(got, want) {
-					t.Fatalf("seed %d, dirty %v, data %v\nbefore %v\ngot  %v\nwant %v", seed, c.dirty, c.data, cutWhole(c.before), got, want)
+					t.Fatalf("seed %d, dirty %v, data %v\nbefore %v\ngot  %v\nwant %v", seed, c.dirty, c.data, c.base, got, want)
 				}
 			}
 		})
+	}
+}
+
+// anyMap cuts a segment anyhow, and may count zeros to a chunk.
+func anyMap(rng *rand.Rand, p []byte, chunks map[chunk.ID][]byte) (m repo.SegmentMap) {
+	for at := 0; at < len(p); {
+		n := min(1+rng.IntN(chunk.DiskMax/chunk.Grain), (len(p)-at)/chunk.Grain) * chunk.Grain
+		if piece := p[at : at+n]; rng.IntN(4) == 0 || !isZero(piece) {
+			m = append(m, repo.Extent{Off: int64(at), Len: int64(n), ID: sum(piece)})
+			chunks[sum(piece)] = bytes.Clone(piece)
+		}
+		at += n
+	}
+	return m
+}
+
+// TestRecutOfAnyMap: of a stored segment that was not cut as this cutter cuts,
+// the bytes come out right nevertheless.
+func TestRecutOfAnyMap(t *testing.T) {
+	b := newBench()
+	for seed := range uint64(3000) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		c, chunks := b.draw(rng), map[chunk.ID][]byte{}
+		c.base, c.chunks = anyMap(rng, c.before, chunks), chunks
+		m, _ := b.recut(t, rng, c)
+		got, end := make([]byte, len(c.after)), int64(0)
+		for _, e := range m {
+			if e.Off < end || int64(len(chunks[e.ID])) != e.Len {
+				t.Fatalf("seed %d: %+v behind %d, of %d bytes", seed, e, end, len(chunks[e.ID]))
+			}
+			end = e.Off + e.Len
+			copy(got[e.Off:], chunks[e.ID])
+		}
+		if !bytes.Equal(got, c.after) {
+			t.Fatalf("seed %d: the segment comes out different", seed)
+		}
 	}
 }
