@@ -33,31 +33,31 @@ func openDisk(t testing.TB, r *repo.Repo, snap *repo.Snapshot) *repo.Disk {
 // chunks that are dirty in part.
 func TestAuditOfAnHonestBitmap(t *testing.T) {
 	r, before := newRepo(t), threeAndABit()
-	base := openDisk(t, r.Repo, full(t, r.Repo, before))
+	base := openDisk(t, r, full(t, r, before))
 	clean, err := DataBytes(t.Context(), before)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range changedCases(before.size) {
 		after, dirty := before.with(c.writes...)
-		n, err := audited(t, r.Repo, after, dirty, base, AuditOptions{Share: 1})
+		n, err := audited(t, r, after, dirty, base, AuditOptions{Share: 1})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if least := clean - length(dirty) - int64(len(c.writes))*2*chunk.DiskMax; n > clean || n < least {
 			t.Errorf("%s: %d bytes were compared, %d hold data and %d are dirty", c.name, n, clean, length(dirty))
 		}
-		if _, err := audited(t, r.Repo, after, dirty, base, AuditOptions{Share: 0.3}); err != nil {
+		if _, err := audited(t, r, after, dirty, base, AuditOptions{Share: 0.3}); err != nil {
 			t.Errorf("%s: a share: %v", c.name, err)
 		}
-		if n, err := audited(t, r.Repo, after, dirty, base, AuditOptions{Budget: 1 << 20}); err != nil || n > 1<<20 {
+		if n, err := audited(t, r, after, dirty, base, AuditOptions{Budget: 1 << 20}); err != nil || n > 1<<20 {
 			t.Errorf("%s: a budget: %d bytes, %v", c.name, n, err)
 		}
 	}
-	if n, err := audited(t, r.Repo, before, nil, base, AuditOptions{}); n != 0 || err != nil {
+	if n, err := audited(t, r, before, nil, base, AuditOptions{}); n != 0 || err != nil {
 		t.Errorf("without a share and a budget: %d, %v", n, err)
 	}
-	if n, err := audited(t, r.Repo, newDisk(before.size), []Run{{0, before.size}}, base, AuditOptions{Share: 1, Budget: 1 << 30}); n != 0 || err != nil {
+	if n, err := audited(t, r, newDisk(before.size), []Run{{0, before.size}}, base, AuditOptions{Share: 1, Budget: 1 << 30}); n != 0 || err != nil {
 		t.Errorf("everything is dirty: %d, %v", n, err)
 	}
 }
@@ -65,7 +65,7 @@ func TestAuditOfAnHonestBitmap(t *testing.T) {
 // Whatever a bitmap leaves out is found by an audit of everything.
 func TestAuditFindsEveryLie(t *testing.T) {
 	r, before := newRepo(t), threeAndABit()
-	base := openDisk(t, r.Repo, full(t, r.Repo, before))
+	base := openDisk(t, r, full(t, r, before))
 	for _, w := range []write{
 		{off: 5000, n: 1}, {off: 3 << 20, n: 4096, zeros: true}, {off: 3 << 20, n: 200 << 10, zeros: true},
 		{off: repo.SegmentSize + 7<<20 + 100, n: 3}, {off: repo.SegmentSize - 5, n: 10},
@@ -75,7 +75,7 @@ func TestAuditFindsEveryLie(t *testing.T) {
 		// What is honestly dirty lies elsewhere.
 		honest := write{off: 2*repo.SegmentSize + 50<<20, n: 1 << 20}
 		after, dirty := after.with(honest)
-		_, err := audited(t, r.Repo, after, dirty, base, AuditOptions{Share: 1})
+		_, err := audited(t, r, after, dirty, base, AuditOptions{Share: 1})
 		var lie *AuditError
 		if !errors.As(err, &lie) {
 			t.Errorf("%+v: %v", w, err)
@@ -91,7 +91,7 @@ func TestAuditFindsEveryLie(t *testing.T) {
 func TestAuditIsASample(t *testing.T) {
 	r, before := newRepo(t), newDisk(2*repo.SegmentSize)
 	before, _ = before.with(write{off: 60 << 20, n: 8 << 20})
-	base := openDisk(t, r.Repo, full(t, r.Repo, before))
+	base := openDisk(t, r, full(t, r, before))
 	after, _ := before.with(write{off: 63 << 20, n: 100})
 	const tries = 200
 	for _, c := range []struct {
@@ -104,7 +104,7 @@ func TestAuditIsASample(t *testing.T) {
 		found := 0
 		var all int64
 		for range tries {
-			n, err := audited(t, r.Repo, after, nil, base, c.o)
+			n, err := audited(t, r, after, nil, base, c.o)
 			var lie *AuditError
 			if errors.As(err, &lie) {
 				found++
@@ -125,7 +125,7 @@ func TestAuditIsASample(t *testing.T) {
 func TestAuditFindsNewDataInEmptyPlaces(t *testing.T) {
 	r, before := newRepo(t), newDisk(40<<30)
 	before, _ = before.with(write{off: 1 << 30, n: 1 << 20})
-	base := openDisk(t, r.Repo, full(t, r.Repo, before))
+	base := openDisk(t, r, full(t, r, before))
 	var writes []write
 	rng := rand.New(rand.NewPCG(3, 3))
 	for off := int64(0); off < before.size; off += 128 << 20 {
@@ -133,7 +133,7 @@ func TestAuditFindsNewDataInEmptyPlaces(t *testing.T) {
 	}
 	after, _ := before.with(writes...)
 	var lie *AuditError
-	if n, err := audited(t, r.Repo, after, nil, base, AuditOptions{Budget: 4 << 20}); !errors.As(err, &lie) {
+	if n, err := audited(t, r, after, nil, base, AuditOptions{Budget: 4 << 20}); !errors.As(err, &lie) {
 		t.Errorf("%d bytes compared: %v", n, err)
 	}
 }

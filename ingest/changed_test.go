@@ -58,11 +58,11 @@ func changedCases(size int64) []changedCase {
 // is dirty is read.
 func TestCopyChangedIsCopyDisk(t *testing.T) {
 	r, before := newRepo(t), threeAndABit()
-	base := full(t, r.Repo, before)
+	base := full(t, r, before)
 	for _, c := range changedCases(before.size) {
 		t.Run(c.name, func(t *testing.T) {
 			img, dirty := before.with(c.writes...)
-			s := session(t, r.Repo, base)
+			s := session(t, r, base)
 			p := new(Progress)
 			total, err := ChangedBytes(t.Context(), img, these(dirty))
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -129,17 +130,28 @@ func these(runs []Run) RunsFunc {
 	return func(_ context.Context, off, n int64) ([]Run, error) { return within(runs, off, n), nil }
 }
 
-// A testRepo is a repository in memory.
-type testRepo struct {
-	*repo.Repo
-	mem *store.Mem
+// newRepo makes a repository that verifies itself when the test is over.
+func newRepo(t testing.TB) *repo.Repo {
+	t.Helper()
+	r, _ := newRepoIn(t)
+	t.Cleanup(func() {
+		got, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
+		if err != nil {
+			t.Errorf("verify: %v", err)
+			return
+		}
+		for _, f := range got.Findings {
+			t.Errorf("verify: %s: %v", f.Object, f.Err)
+		}
+	})
+	return r
 }
 
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) testRepo {
+// newRepoIn makes a repository in a directory, which it returns.
+func newRepoIn(t testing.TB) (*repo.Repo, string) {
 	t.Helper()
-	mem := store.NewMem()
-	st, err := mem.Store()
+	dir := filepath.Join(t.TempDir(), "repo")
+	st, err := store.Create(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,18 +164,10 @@ func newRepo(t testing.TB) testRepo {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		got, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range got.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
 		r.Close()
 		st.Close()
 	})
-	return testRepo{r, mem}
+	return r, dir
 }
 
 // session opens a session that may take over from a snapshot.
