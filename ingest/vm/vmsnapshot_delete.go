@@ -1,0 +1,183 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/internal/virt"
+)
+
+// DeleteOptions says how a libvirt snapshot is deleted.
+type DeleteOptions struct {
+	Connect  string // libvirt URI; "" is the one libvirt prefers
+	StateDir string // for journals; "" is that of DefaultStateDir
+}
+
+// DeleteResult tells what deleting a libvirt snapshot did.
+type DeleteResult struct {
+	VMSnapshot
+	Done []string // step by step; of a run that died too
+}
+
+// DeleteSnapshot deletes a snapshot that was made by vaultfs. The VM keeps the state that it is in now: of an external
+// snapshot what was written since is committed into the images, whether the VM runs or not. It is refused where that
+// would not be safe: for a snapshot that is not ours, or that others lie on.
+//
+// An external snapshot is gone from the moment that the first byte is committed, so libvirt's name of it goes first. If
+// that is not finished then the journal has it, as it has the overlays of a backup, and Recover finishes it.
+func DeleteSnapshot(ctx context.Context, vm, snapshot string, o DeleteOptions) (*DeleteResult, error) {
+	at, err := openGuest(ctx, o.Connect, o.StateDir, vm)
+	if err != nil {
+		return nil, err
+	}
+	defer at.close()
+	s, one, err := findSnapshot(at, snapshot)
+	if err != nil {
+		return nil, fmt.Errorf("VM %q: %w", vm, err)
+	}
+	defer s.Free()
+	r := &DeleteResult{VMSnapshot: one, Done: at.done}
+	if one.Kind == KindInternal {
+		err = deleteInternal(at, s, r)
+	} else {
+		err = deleteExternal(ctx, at, s, r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("VM %q: snapshot %s: %w", vm, snapshot, err)
+	}
+	return r, nil
+}
+
+// findSnapshot finds one of ours by name. The caller frees it.
+func findSnapshot(at *atGuest, name string) (*libvirt.DomainSnapshot, VMSnapshot, error) {
+	s, err := at.domain.SnapshotLookupByName(name, 0)
+	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN_SNAPSHOT) {
+		return nil, VMSnapshot{}, fmt.Errorf("it has no snapshot %s%s", name, oursAre(at))
+	}
+	if err != nil {
+		return nil, VMSnapshot{}, virt.Sentence(err)
+	}
+	one, ours, err := describeSnapshot(at.name, s)
+	if err == nil && !ours {
+		err = fmt.Errorf("the snapshot %s was not made by vaultfs, which leaves it alone: delete it with virsh snapshot-delete", name)
+	}
+	if err != nil {
+		s.Free()
+		return nil, VMSnapshot{}, virt.Sentence(err)
+	}
+	return s, one, nil
+}
+
+// oursAre names the snapshots that could have been meant.
+func oursAre(at *atGuest) string {
+	list, err := snapshotsOf(at.host, at.name)
+	if err != nil || len(list) == 0 {
+		return "; it has none that was made by vaultfs"
+	}
+	names := make([]string, len(list))
+	for i, one := range list {
+		names[i] = one.Name
+	}
+	return "; those made by vaultfs are: " + strings.Join(names, ", ")
+}
+
+// deleteInternal has QEMU take a snapshot out of the images.
+func deleteInternal(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) error {
+	all, err := readDefinitions(at.link)
+	if err != nil {
+		return err
+	}
+	x := all.live
+	if x == nil {
+		x = all.inactive
+	}
+	now := imagesOf(x)
+	for _, d := range r.Disks {
+		if got := now[d.Target].path; got != d.Image {
+			return fmt.Errorf("it is inside of %s, and disk %s is now %q, as after another snapshot or a replaced disk: go back to that image first", d.Image, d.Target, got)
+		}
+	}
+	if all.active() {
+		if err := noJobs(at.link.reach(), at.name); err != nil {
+			return err
+		}
+	}
+	if err := s.Delete(0); err != nil {
+		return fmt.Errorf("libvirt did not delete it: %w", virt.Sentence(err))
+	}
+	r.Done = append(r.Done, "took it out of the images")
+	return nil
+}
+
+// deleteExternal commits the overlays into the images below and removes them.
+func deleteExternal(ctx context.Context, at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) error {
+	if err := mayCommit(at, s, r.overlays()); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := announceMerge(at, s, r); err != nil {
+		return err
+	}
+	m := newMerger(at.link, at.journal)
+	m.did = func(format string, args ...any) { r.Done = append(r.Done, fmt.Sprintf(format, args...)) }
+	return m.all()
+}
+
+// announceMerge writes the overlays into the journal, and takes libvirt's name from the snapshot.
+func announceMerge(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) error {
+	if err := at.journal.update(func(e *entry) { e.Overlays = r.overlays() }); err != nil {
+		return err
+	}
+	if err := s.Delete(libvirt.DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY); err != nil {
+		err = fmt.Errorf("libvirt did not delete it: %w", virt.Sentence(err))
+		return errors.Join(err, at.journal.update(func(e *entry) { e.Overlays = nil }))
+	}
+	return nil
+}
+
+// mayCommit refuses to commit overlays on which somebody relies, or that are not where they were put. Where nothing is
+// left of a snapshot but libvirt's name of it, as after a run that was killed, there is nothing to be refused.
+func mayCommit(at *atGuest, s *libvirt.DomainSnapshot, list []overlay) error {
+	children, err := s.ListAllChildren(0)
+	if err != nil {
+		return virt.Sentence(err)
+	}
+	var names []string
+	for i := range children {
+		if name, err := children[i].GetName(); err == nil {
+			names = append(names, name)
+		}
+		children[i].Free()
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("later snapshots lie on it (%s): delete those first", strings.Join(names, ", "))
+	}
+	all, err := readDefinitions(at.link)
+	if err != nil {
+		return err
+	}
+	if all.active() {
+		if err := noJobs(at.link.reach(), at.name); err != nil {
+			return err
+		}
+	}
+	for _, o := range list {
+		p := all.find(o)
+		if !exists(o.File) && !p.live.named() && !p.inactive.named() && !p.saved.named() {
+			continue
+		}
+		if err := p.inPlace(o); err != nil {
+			return err
+		}
+		if o.Base == "" || !exists(o.Base) {
+			return fmt.Errorf("disk %s: the image %q, which its overlay lies on, is not there", o.Target, o.Base)
+		}
+	}
+	return nil
+}
