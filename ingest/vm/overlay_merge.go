@@ -139,8 +139,8 @@ func (m *merger) commitLive(o overlay, p place) error {
 	case n.below != o.Base:
 		return fmt.Errorf("it lies on %q and not on %s, as it must", n.below, o.Base)
 	}
+	unmark(o) // of a pivot that did not come to pass
 	if n.disk.Mirror == nil {
-		unmark(o)
 		if err := m.beginCommit(target); err != nil {
 			return m.again(o, err)
 		}

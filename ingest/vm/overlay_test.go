@@ -18,12 +18,12 @@ import (
 // and vdb, a block device.
 type layered struct {
 	*testguest.Guest
-	base     string // of vda
-	bitmap   bool
-	defined  string // its definitions before
-	live     string
-	sum      string // of base
-	snapshot string // raw copies of the disks when it was started, in a folder
+	base    string // of vda
+	sum     string // of base
+	defined string // its definitions
+	live    string
+	copies  string // folder of raw copies of the disks as they must be
+	round   int    // of writes
 }
 
 // qdev is what QEMU calls the disks of a layered guest.
@@ -49,7 +49,7 @@ func newLayered(t *testing.T) *layered {
 		Extra: fmt.Sprintf(`<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none'/><source dev='%s'/><target dev='vdb' bus='virtio'/></disk>
 			<disk type='file' device='cdrom'><target dev='sdz' bus='scsi'/></disk>`, device),
 	})
-	l := &layered{Guest: g, base: filepath.Join(dir, "base, shared.qcow2"), snapshot: dir}
+	l := &layered{Guest: g, base: filepath.Join(dir, "base, shared.qcow2"), copies: dir}
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", l.base, "64M")
 	shell(t, "qemu-io", "-f", "qcow2", "-c", "write -P 0x55 2M 6M", "-c", "write -P 0x66 40M 1M", l.base)
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", "-b", l.base, "-F", "qcow2", g.Paths[0])
@@ -60,13 +60,27 @@ func newLayered(t *testing.T) *layered {
 		shell(t, "qemu-img", "convert", "-f", format, "-O", "raw", path, l.before(i))
 	}
 	l.sum = sumOf(t, l.base)
-	g.Start()
-	l.live, l.defined = testguest.Virsh(t, "dumpxml", g.Name), testguest.Virsh(t, "dumpxml", "--inactive", g.Name)
+	l.start(t)
+	l.defined = testguest.Virsh(t, "dumpxml", "--inactive", g.Name) // libvirt sorts it anew at the first start
 	return l
 }
 
-// before is a raw copy of a disk as it was when the guest was started.
-func (l *layered) before(i int) string { return filepath.Join(l.snapshot, fmt.Sprint("before", i)) }
+// start starts it, if it does not run.
+func (l *layered) start(t *testing.T) {
+	t.Helper()
+	if l.State() != "running" {
+		l.Start()
+	}
+	l.live = testguest.Virsh(t, "dumpxml", l.Name)
+}
+
+// before is a raw copy of a disk as it was before the last writeAll.
+func (l *layered) before(i int) string { return filepath.Join(l.copies, fmt.Sprint("before", i)) }
+
+// writes are the commands of a round, for qemu-io: where there was data, and where there was none.
+func (l *layered) writes() []string {
+	return []string{fmt.Sprintf("write -P %d 512k 1M", 0x80+l.round), fmt.Sprintf("write -P %d 30M 64k", 0xc0+l.round)}
+}
 
 // write has the guest's QEMU write to a disk, as the guest would.
 func (l *layered) write(t *testing.T, target, command string) {
@@ -76,25 +90,27 @@ func (l *layered) write(t *testing.T, target, command string) {
 	}
 }
 
-// writeAll writes to each disk where there was data and where there was none.
+// writeAll writes to each disk.
 func (l *layered) writeAll(t *testing.T) {
 	t.Helper()
+	l.round++
 	for target := range qdev {
-		l.write(t, target, "write -P 0x77 512k 1M")
-		l.write(t, target, "write -P 0x88 30M 64k")
+		for _, command := range l.writes() {
+			l.write(t, target, command)
+		}
 	}
 }
 
-// wantBack fails unless the guest is as it was, but for what writeAll wrote: its definitions, its images, the base that
+// wantBack fails unless the guest is as it was, but for what writeAll wrote last: its definitions, its images, the base that
 // others share, and nothing left of the overlays.
 func (l *layered) wantBack(t *testing.T, dir string) {
 	t.Helper()
 	if got := testguest.Virsh(t, "dumpxml", "--inactive", l.Name); got != l.defined {
-		t.Errorf("its definition was\n%s\nand is\n%s", l.defined, got)
+		t.Errorf("its definition has changed:\n%s", difference(t, l.defined, got))
 	}
 	state := l.State()
 	if got := testguest.Virsh(t, "dumpxml", l.Name); state == "running" && withoutIndex(got) != withoutIndex(l.live) {
-		t.Errorf("its live definition was\n%s\nand is\n%s", l.live, got)
+		t.Errorf("its live definition has changed:\n%s", difference(t, l.live, got))
 	}
 	wantEmpty(t, dir)
 	if state == "running" {
@@ -105,12 +121,27 @@ func (l *layered) wantBack(t *testing.T, dir string) {
 	}
 	for i, path := range l.Paths {
 		format := []string{"qcow2", "raw", "raw"}[i]
-		shell(t, "qemu-io", "-f", "raw", "-c", "write -P 0x77 512k 1M", "-c", "write -P 0x88 30M 64k", l.before(i))
+		for _, command := range l.writes() {
+			shell(t, "qemu-io", "-f", "raw", "-c", command, l.before(i))
+		}
 		shell(t, "qemu-img", "compare", "-f", "raw", "-F", format, l.before(i), path)
 		if format == "qcow2" {
 			shell(t, "qemu-img", "check", "-q", path)
 		}
 	}
+}
+
+// difference is what differs between two texts.
+func difference(t *testing.T, a, b string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a": a, "b": b} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, _ := exec.Command("diff", "-u", filepath.Join(dir, "a"), filepath.Join(dir, "b")).Output()
+	return string(out)
 }
 
 // withoutIndex drops libvirt's numbers of the images, which rise as images come and go.

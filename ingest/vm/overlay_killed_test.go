@@ -1,0 +1,174 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"libvirt.org/go/libvirt"
+
+	"vaultfs/internal/testguest"
+)
+
+// overlaySteps are the steps of a backup after which its process is killed, in order. Each is told whether to go on.
+var overlaySteps = []string{"announced", "taken", "reading", "begun", "ready", "marked", "pivoted", "one removed"}
+
+func init() {
+	for _, step := range overlaySteps {
+		children["overlay-"+strings.ReplaceAll(step, " ", "-")] = func(r *run, hang func() error) error {
+			if err := overlaysUntil(r, step); err != nil {
+				return err
+			}
+			return hang()
+		}
+	}
+}
+
+// overlaysUntil is a backup up to a step.
+func overlaysUntil(r *run, step string) error {
+	r.options.NoQuiesce, r.options.keepFree = true, nothing
+	o, err := newOverlays(r)
+	if err != nil || step == "announced" {
+		return err
+	}
+	if err := o.take(context.Background(), r.options); err != nil || step == "taken" {
+		return err
+	}
+	if err := o.open(context.Background()); err != nil || step == "reading" {
+		return err
+	}
+	if err := o.stopServing(); err != nil {
+		return err
+	}
+	m := newMerger(o.link, r.journal)
+	if step == "one removed" {
+		return m.merge(o.made[0])
+	}
+	for _, one := range o.made {
+		if err := commitUntil(m, one, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitUntil is the commit of one overlay up to a step.
+func commitUntil(m *merger, o overlay, step string) error {
+	if err := m.beginCommit(o.Target); err != nil || step == "begun" {
+		return err
+	}
+	if err := m.waitReady(o); err != nil || step == "ready" {
+		return err
+	}
+	if step == "marked" {
+		return mark(o)
+	}
+	return m.pivot(o, o.Target)
+}
+
+// TestOverlaysOfAKilledRun kills a backup after each step, with the guest running on or stopped, and sets right what it
+// left. All writes of the guest must be in its own images then.
+func TestOverlaysOfAKilledRun(t *testing.T) {
+	g := newLayered(t)
+	for i, step := range overlaySteps {
+		t.Run(step, func(t *testing.T) { killedWithOverlays(t, g, step, false) })
+		if i%2 == 1 { // a step and the one before are the same to a guest that is off
+			t.Run(step+", guest destroyed", func(t *testing.T) { killedWithOverlays(t, g, step, true) })
+		}
+	}
+}
+
+func killedWithOverlays(t *testing.T, g *layered, step string, stop bool) {
+	g.start(t)
+	state := testguest.Dir(t)
+	startChild(t, "overlay-"+strings.ReplaceAll(step, " ", "-"), g.Guest, state)()
+	g.writeAll(t)
+	if stop {
+		g.Destroy()
+	}
+	list, err := Recover(t.Context(), RecoverOptions{StateDir: state})
+	if err != nil || len(list) != 1 || list[0].Err != nil {
+		t.Fatalf("recover: %+v, %v", list, err)
+	}
+	t.Log(strings.Join(list[0].Done, "; "))
+	if list, err := Recover(t.Context(), RecoverOptions{StateDir: state}); err != nil || len(list) != 0 {
+		t.Errorf("recover finds more to do: %+v, %v", list, err)
+	}
+	want := "running"
+	if stop {
+		want = "shut off"
+	}
+	wantState(t, g.Guest, want)
+	g.wantBack(t, state+"/scratch")
+}
+
+// TestNextBackupAfterAKilledOne sets right what was left, says so and goes on.
+func TestNextBackupAfterAKilledOne(t *testing.T) {
+	g := newLayered(t)
+	state, r := testguest.Dir(t), newRepo(t)
+	startChild(t, "overlay-reading", g.Guest, state)()
+	g.writeAll(t)
+	o := overlayOptions("")
+	o.StateDir = state
+	result, err := Ingest(t.Context(), r, g.Name, *o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(result.Notes, "; "); !strings.Contains(notes, "committed the overlay of disk vda") || !strings.Contains(notes, "run of vaultfs that died") {
+		t.Errorf("notes: %s", notes)
+	}
+	g.wantBack(t, state+"/scratch")
+	for i, target := range []string{"vda", "sda", "vdb"} {
+		wantSame(t, restore(t, r, result.Snapshot, target), g.before(i), "raw")
+	}
+}
+
+// TestCommitThatWasLeftRunning finds a block job at work.
+func TestCommitThatWasLeftRunning(t *testing.T) {
+	g := newLayered(t)
+	state := testguest.Dir(t)
+	startChild(t, "overlay-reading", g.Guest, state)()
+	g.writeAll(t)
+	g.write(t, "vda", "write -P 3 10M 8M") // this, too
+	testguest.Virsh(t, "blockcommit", g.Name, "vda", "--active", "--shallow", "--bandwidth", "1")
+	list, err := Recover(t.Context(), RecoverOptions{StateDir: state})
+	if err != nil || len(list) != 1 || list[0].Err != nil {
+		t.Fatalf("recover: %+v, %v", list, err)
+	}
+	shell(t, "qemu-io", "-f", "raw", "-c", "write -P 3 10M 8M", g.before(0))
+	g.wantBack(t, state+"/scratch")
+}
+
+// TestCommitThatComesToNoEnd is given up, and finished later.
+func TestCommitThatComesToNoEnd(t *testing.T) {
+	g := newLayered(t)
+	_, d := domainOf(t, g.Guest)
+	dir := testguest.Dir(t)
+	r := runOf(t, d, overlayOptions(dir))
+	o, err := beginOverlay(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.writeAll(t)
+	if err := o.stopServing(); err != nil {
+		t.Fatal(err)
+	}
+	const slow = 64 << 10 // bytes/s
+	if err := d.BlockCommit("vda", "", "", slow, libvirt.DOMAIN_BLOCK_COMMIT_ACTIVE|libvirt.DOMAIN_BLOCK_COMMIT_SHALLOW|libvirt.DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES); err != nil {
+		t.Fatal(err)
+	}
+	m := newMerger(o.link, r.journal)
+	m.patience = 0
+	wantError(t, m.all(), "disk vda", "no nearer to its end", "goes on with the overlay", "vaultfs recover")
+	if err := m.again(o.made[0], errors.New("its guest runs")); errors.Is(err, errAgain) {
+		t.Error("a guest that runs counts as stopped")
+	}
+	if e := journalOf(t, r); e == nil || len(e.Overlays) != 1 {
+		t.Errorf("journal: %+v", e)
+	}
+	if err := o.close(); err != nil {
+		t.Error(err)
+	}
+	g.wantBack(t, dir)
+}
