@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -30,6 +32,9 @@ type guestDisk struct {
 	clusters map[int64][]byte // by number, whole also at the end of the disk
 	read     atomic.Int64     // bytes, by ReadAt
 	before   func(off int64) error
+
+	allocated sync.Once
+	runs      []Run // of clusters, once they are asked for
 }
 
 // newDisk is a disk of zeros.
@@ -72,13 +77,13 @@ func (g *guestDisk) with(writes ...write) (*guestDisk, []Run) {
 
 func (g *guestDisk) Size() int64 { return g.size }
 
-func (g *guestDisk) Data(_ context.Context, off, n int64) (runs []Run, err error) {
-	for i := off / cluster; i*cluster < off+n; i++ {
-		if g.clusters[i] != nil {
-			runs = appendRun(runs, Run{i * cluster, cluster})
+func (g *guestDisk) Data(_ context.Context, off, n int64) ([]Run, error) {
+	g.allocated.Do(func() {
+		for _, i := range slices.Sorted(maps.Keys(g.clusters)) {
+			g.runs = appendRun(g.runs, Run{i * cluster, cluster})
 		}
-	}
-	return within(runs, off, n), nil
+	})
+	return within(g.runs, off, n), nil
 }
 
 func (g *guestDisk) ReadAt(ctx context.Context, p []byte, off int64) error {
