@@ -82,11 +82,13 @@ func (r *run) backup(ctx context.Context) (err error) {
 	r.checkpoint = checkpointName(r.repo, s.ID())
 	err = r.ingest(ctx, s)
 	if err == nil {
+		r.options.reached("ended")
 		r.result.Snapshot, err = s.Commit(ctx, r.info())
 	}
 	if err != nil {
 		return errors.Join(err, r.dropCheckpoint())
 	}
+	r.options.reached("committed")
 	r.keepCheckpoint()
 	return nil
 }
@@ -129,7 +131,9 @@ func (r *run) ingest(ctx context.Context, s *repo.Session) (err error) {
 func (r *run) copyAll(ctx context.Context, s *repo.Session, src source) ([]file, error) {
 	r.before = r.options.Progress.Read.Load()
 	watched, finish := watch(ctx, src)
+	r.options.reached("reading")
 	err := r.copyDisks(watched, s, src)
+	r.options.reached("read")
 	if reason := finish(); reason != nil && ctx.Err() == nil {
 		return nil, reason
 	}

@@ -41,11 +41,12 @@ type live struct {
 	whyFull     map[string]string // by target, of the others
 
 	noCheckpoint string // why libvirt did not make it
+	begun        func() // see Options
 }
 
 // beginLive begins the job and opens every disk. The caller calls close, which ends it.
 func beginLive(ctx context.Context, r *run) (l *live, err error) {
-	l = &live{journal: r.journal}
+	l = &live{journal: r.journal, begun: r.options.begun}
 	if l.link, err = newLink(r.domain); err != nil {
 		return nil, err
 	}
@@ -83,12 +84,14 @@ func (l *live) prepare(r *run) (err error) {
 	if err := l.journal.update(func(e *entry) { e.Scratch, e.Checkpoint = scratchDir, l.checkpoint }); err != nil {
 		return err
 	}
+	o.reached("journal")
 	if l.scratch, err = makeScratch(o.ScratchDir, l.guest.uuid, l.guest.label); err != nil {
 		return errors.Join(fmt.Errorf("VM %q: %w", l.guest.name, err), l.journal.update(func(e *entry) { e.Scratch, e.Checkpoint = "", "" }))
 	}
 	if o.keepFree != nil {
 		l.scratch.keepFree = o.keepFree
 	}
+	o.reached("scratch")
 	return nil
 }
 
@@ -156,7 +159,11 @@ func (l *live) begin(ctx context.Context, o *Options) error {
 	if err := l.scratch.room(); err != nil {
 		return fmt.Errorf("VM %q: %w", l.guest.name, err)
 	}
-	l.quiesce, l.thawer, err = quiesced(ctx, l.link, l.guest, state, o, l.journal, func() error { return l.try(d, attempts) })
+	l.quiesce, l.thawer, err = quiesced(ctx, l.link, l.guest, state, o, l.journal, func() error {
+		o.reached("frozen")
+		defer o.reached("begun")
+		return l.try(d, attempts)
+	})
 	return err
 }
 
@@ -200,6 +207,9 @@ func (l *live) try(d *libvirt.Domain, attempts []attempt) error {
 		err := d.BackupBegin(a.job, a.checkpoint, 0)
 		if err == nil {
 			l.settle(a, failed)
+			if l.begun != nil {
+				l.begun()
+			}
 			return nil
 		}
 		failed = beginError(l.guest.name, l.scratch, err)
