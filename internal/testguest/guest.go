@@ -135,6 +135,19 @@ func (g *Guest) define(xml string) {
 		g.t.Fatal(err)
 	}
 	Virsh(g.t, "define", file)
+	g.removeAtEnd()
+}
+
+// Adopt takes over a domain that the code under test has defined, or is about to. Its images are not removed with it,
+// its NVRAM and TPM state are.
+func Adopt(t testing.TB, name string) *Guest {
+	t.Helper()
+	g := &Guest{Name: name, t: t}
+	g.removeAtEnd()
+	return g
+}
+
+func (g *Guest) removeAtEnd() {
 	g.t.Cleanup(func() {
 		exec.Command("virsh", "-c", URI, "destroy", g.Name).Run()
 		exec.Command("virsh", "-c", URI, "undefine", g.Name, "--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", "--tpm").Run()

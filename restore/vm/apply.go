@@ -91,7 +91,7 @@ func (p *plan) start(ctx context.Context, d *libvirt.Domain) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("VM %q is restored and defined, but %w: %w; when that is set right: virsh start %[1]s", p.name, ErrNotStarted, virt.Sentence(err))
+		return fmt.Errorf("VM %q is restored and defined, but %w: %w; set that right, then start it", p.name, ErrNotStarted, virt.Sentence(err))
 	}
 	return nil
 }

@@ -44,13 +44,17 @@ func Define(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, o Options) (
 		return nil, err
 	}
 	defer func() { _ = pin.Release(context.WithoutCancel(ctx)) }() // a lease that stays is broken by the next session
+	doc, err := readDefinition(ctx, r, snap)
+	if err != nil {
+		return nil, err
+	}
 	h, err := virt.Connect(o.Connect)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	p, err := newPlan(ctx, r, snap, h, &o)
-	if err != nil {
+	p := &plan{repo: r, snap: snap, host: h, options: &o, doc: doc, domain: doc.Root(), result: &Result{URI: h.URI}}
+	if err := p.workOut(ctx); err != nil {
 		return nil, err
 	}
 	d, err := p.apply(ctx)

@@ -44,34 +44,29 @@ type planned struct {
 	format string // restore.QCOW2 or restore.Raw; "" of an item that is no disk
 }
 
-func newPlan(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, h *virt.Host, o *Options) (*plan, error) {
-	p := &plan{repo: r, snap: snap, host: h, options: o, result: &Result{URI: h.URI}}
-	var err error
-	if p.places, err = placesOf(h.URI); err != nil {
-		return nil, err
-	}
-	if o.DiskDir != "" {
-		if o.DiskDir, err = filepath.Abs(o.DiskDir); err != nil {
-			return nil, err
+// workOut makes the plan. Nothing is written, and what stands in the way is an error.
+func (p *plan) workOut(ctx context.Context) (err error) {
+	if p.options.DiskDir != "" {
+		if p.options.DiskDir, err = filepath.Abs(p.options.DiskDir); err != nil {
+			return err
 		}
 	}
-	if p.doc, err = readDefinition(ctx, r, snap); err != nil {
-		return nil, err
+	if p.places, err = placesOf(p.host.URI); err != nil {
+		return err
 	}
-	p.domain = p.doc.Root()
-	if p.taken, err = survey(h); err != nil {
-		return nil, err
+	if p.taken, err = survey(p.host); err != nil {
+		return err
 	}
 	for _, step := range []func(context.Context) error{
 		p.identify, p.planDisks, p.planNVRAM, p.planTPM, p.checkEmulator, p.checkPlaces, p.checkSpace,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("VM %q: %w", p.name, err)
+			return fmt.Errorf("VM %q: %w", p.name, err)
 		}
 	}
 	p.lookAround()
 	p.noteMetadata()
-	return p, nil
+	return nil
 }
 
 func (p *plan) change(format string, args ...any) {

@@ -1,0 +1,198 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vaultfs/internal/testguest"
+)
+
+// define brings a snapshot back on the test's libvirt.
+func (w *world) define(t *testing.T, o Options) (*Result, error) {
+	t.Helper()
+	o.Connect = testguest.URI
+	return Define(t.Context(), w.repo, w.snap, o)
+}
+
+// TestThreeDisksComeBackBooting restores a running guest under another name, beside the first: it boots from its disk,
+// and finds its files on all three.
+func TestThreeDisksComeBackBooting(t *testing.T) {
+	iso := filepath.Join(testguest.Dir(t), "tools.iso")
+	if err := os.WriteFile(iso, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := testguest.Define(t, testguest.Spec{
+		Disks: []testguest.Disk{
+			{Base: true, Format: "qcow2", Bus: "virtio"},
+			{Format: "raw", Bus: "virtio", Size: "48M"},
+			{Format: "qcow2", Bus: "scsi", Size: "64M"},
+		},
+		Extra: `<interface type='user'><mac address='52:54:00:ab:cd:01'/><model type='virtio'/></interface>
+			<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='` + iso + `'/><target dev='hda' bus='ide'/><readonly/></disk>`,
+	})
+	g.Start()
+	g.WaitAgent()
+	sums := g.Run(`mkfs.ext4 -q /dev/vdb; mkfs.ext4 -q /dev/sda; mkdir /b /c; mount /dev/vdb /b; mount /dev/sda /c
+		for d in /root /b /c; do head -c 5000000 /dev/urandom >$d/kept; done; sha256sum /root/kept /b/kept /c/kept`)
+	r := newRepo(t)
+	w := &world{r, backup(t, r, g)}
+	g.Destroy()
+	if err := os.Remove(iso); err != nil {
+		t.Fatal(err)
+	}
+	before := stamps(t, g.Paths)
+
+	dir := filepath.Join(testguest.Dir(t), "new", "disks")
+	twin := testguest.Adopt(t, g.Name+"-twin")
+	result, err := w.define(t, Options{Name: twin.Name, DiskDir: dir, Start: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin.WaitAgent()
+	if got := twin.Run("mkdir -p /b /c; mount /dev/vdb /b; mount /dev/sda /c; sha256sum /root/kept /b/kept /c/kept"); got != sums {
+		t.Errorf("the restored guest has\n%s\nwant\n%s", got, sums)
+	}
+	twin.Destroy()
+
+	if !result.Started || result.Name != twin.Name || result.UUID == w.snap.Info.Machine {
+		t.Errorf("%+v", result)
+	}
+	var paths []string
+	for _, written := range result.Written {
+		paths = append(paths, written.Path)
+	}
+	want := []string{dir + "/" + twin.Name + "-vda.qcow2", dir + "/" + twin.Name + "-vdb.raw", dir + "/" + twin.Name + "-sda.qcow2"}
+	if !slices.Equal(paths, want) {
+		t.Errorf("written: %q, want %q", paths, want)
+	}
+	wantSaid(t, result.Changes, "name: "+twin.Name, "UUID: "+result.UUID, "MAC: 52:54:00:", "disk hda: an empty drive, as "+iso)
+	xml := testguest.Virsh(t, "dumpxml", "--inactive", twin.Name)
+	if strings.Contains(xml, "52:54:00:ab:cd:01") || strings.Contains(xml, iso) || strings.Contains(xml, g.Dir+"/vd") {
+		t.Errorf("the restored definition still has what it should not:\n%s", xml)
+	}
+	if after := stamps(t, g.Paths); after != before {
+		t.Errorf("the first guest's images were touched: %s, were %s", after, before)
+	}
+}
+
+// stamps tells whether files have been written to.
+func stamps(t *testing.T, paths []string) (all string) {
+	t.Helper()
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += fmt.Sprintln(path, info.Size(), info.ModTime())
+	}
+	return all
+}
+
+const (
+	variable = "/sys/firmware/efi/efivars/VaultfsTest-12345678-1234-1234-1234-123456789abc"
+	// tpmTool sends commands of TPM 2.0 (part 3 of its specification) as octal bytes; the owner's password is empty.
+	tpmTool = `tpm() { exec 3<>/dev/tpm0; printf "$1" >&3; dd bs=4096 count=1 <&3 2>/dev/null | od -An -tx1 -v | tr -d ' \n'; exec 3>&-; }
+auth='\000\000\000\011\100\000\000\011\000\000\000\000\000'
+`
+	nvDefine = `tpm '\200\002\000\000\000\055\000\000\001\052\100\000\000\001'"$auth"'\000\000\000\016\001\120\000\000\000\013\000\006\000\006\000\000\000\010'
+`
+	nvWrite = `tpm '\200\002\000\000\000\053\000\000\001\067\100\000\000\001\001\120\000\000'"$auth"'\000\010vaultfs!\000\000'
+`
+	nvRead = `tpm '\200\002\000\000\000\043\000\000\001\116\100\000\000\001\001\120\000\000'"$auth"'\000\010\000\000'
+`
+	success = "8002000000130000000000000000000001" + "0000"
+	stored  = "7661756c74667321" // vaultfs!
+)
+
+// TestFirmwareAndTPMComeBack loses a guest with all that libvirt had of it, and restores it to where it was: what it
+// wrote to its firmware's variables and into its TPM is there.
+func TestFirmwareAndTPMComeBack(t *testing.T) {
+	g := testguest.Define(t, testguest.Spec{UEFI: true, TPM: true})
+	g.Start()
+	g.WaitAgent()
+	g.Run(`printf '\007\000\000\000written by the guest' >` + variable)
+	if got := g.Run(tpmTool + nvDefine + nvWrite); got != success+success {
+		t.Fatalf("the TPM answers %s", got)
+	}
+	r := newRepo(t)
+	w := &world{r, backup(t, r, g)}
+	g.Destroy()
+	nvram := "/var/lib/libvirt/qemu/nvram/" + g.Name + "_VARS.fd"
+	wantSame(t, nvram, w.text(t, nvramItem))
+	testguest.Virsh(t, "undefine", g.Name, "--nvram", "--tpm", "--checkpoints-metadata")
+	for _, path := range g.Paths {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	result, err := w.define(t, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.UUID != w.snap.Info.Machine || len(result.Changes) > 0 || len(result.Warnings) > 0 || result.Started {
+		t.Errorf("%+v", result)
+	}
+	tpm := filepath.Join("/var/lib/libvirt/swtpm", result.UUID)
+	want := []string{g.Paths[0], nvram, tpm}
+	for i, written := range result.Written {
+		if i >= len(want) || written.Path != want[i] {
+			t.Errorf("written: %+v", written)
+		}
+	}
+	wantSame(t, nvram, w.text(t, nvramItem))
+	g.Start()
+	g.WaitAgent()
+	if got := g.Run("cat " + variable + " | tail -c +5"); got != "written by the guest" {
+		t.Errorf("the firmware's variable is %q", got)
+	}
+	if got := g.Run(tpmTool + nvRead); !strings.Contains(got, stored) {
+		t.Errorf("the TPM answers %s", got)
+	}
+	g.Destroy()
+
+	// A state that is there already is not touched, though nobody has its UUID.
+	testguest.Virsh(t, "undefine", g.Name, "--nvram", "--keep-tpm")
+	_, err = w.define(t, Options{DiskDir: testguest.Dir(t)})
+	wantError(t, err, tpm, "exists and is not touched", "move it away")
+	if err := os.RemoveAll(tpm); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantSaid fails unless each of some beginnings begins a line.
+func wantSaid(t *testing.T, lines []string, beginnings ...string) {
+	t.Helper()
+	for _, b := range beginnings {
+		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, b) }) {
+			t.Errorf("nothing begins with %q in %q", b, lines)
+		}
+	}
+}
+
+func wantSame(t *testing.T, path, content string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(b) != content {
+		t.Errorf("%s has %d bytes, which are not the %d that were expected", path, len(b), len(content))
+	}
+}
+
+func wantError(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error; want one with %q", words)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+}
