@@ -20,6 +20,7 @@ const childEnv = "VAULTFS_TEST_CHILD"
 // children are the other deeds of such a process, by name: "NAME VM STATEDIR".
 var children = map[string]func(r *run, hang func() error) error{
 	"shutdown": shutDownChild,
+	"merge":    mergeChild,
 }
 
 func TestMain(m *testing.M) {

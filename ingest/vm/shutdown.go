@@ -61,8 +61,8 @@ func beginOff(ctx context.Context, r *run) (source, error) {
 
 // beginStopped shuts the guest down and opens its images. The caller calls close. After an error the guest runs, or
 // the error says what it does.
-func beginStopped(ctx context.Context, r *run) (s *stopped, err error) {
-	s = &stopped{name: r.name, journal: r.journal}
+func beginStopped(ctx context.Context, r *run) (_ *stopped, err error) {
+	s := &stopped{name: r.name, journal: r.journal}
 	if s.link, err = newLink(r.domain); err != nil {
 		return nil, fmt.Errorf("VM %q: %w", r.name, err)
 	}

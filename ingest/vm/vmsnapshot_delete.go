@@ -175,6 +175,9 @@ func mayCommit(at *atGuest, s *libvirt.DomainSnapshot, list []overlay) error {
 		if err := p.inPlace(o); err != nil {
 			return err
 		}
+		if !exists(o.File) {
+			return fmt.Errorf("disk %s: its overlay %s is gone, and with it what the VM wrote since the snapshot: look for it; if it cannot be brought back, set the disk's source back to %s with virsh edit", o.Target, o.File, o.Base)
+		}
 		if o.Base == "" || !exists(o.Base) {
 			return fmt.Errorf("disk %s: the image %q, which its overlay lies on, is not there", o.Target, o.Base)
 		}
