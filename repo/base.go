@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
-	"vaultfs/repo/index"
 	"vaultfs/repo/store"
 )
 
@@ -20,7 +19,7 @@ type base struct {
 
 	mu      sync.Mutex
 	checked bool
-	doubt   error            // of Session.doubtPacks, once it is checked
+	doubts  []string         // of Session.doubtPacks, once it was checked
 	disks   map[string]*Disk // that OpenBase gave, by name
 }
 
@@ -93,8 +92,8 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 // was committed. Where there is doubt, every chunk is looked for: it may be
 // that what is lost is not of this disk, or was stored again meanwhile.
 func (s *Session) proveBase(ctx context.Context, it Item) error {
-	doubt, err := s.doubtOnce(ctx)
-	if err != nil || doubt == nil {
+	doubts, err := s.doubtOnce(ctx)
+	if err != nil || len(doubts) == 0 {
 		return err
 	}
 	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
@@ -103,94 +102,6 @@ func (s *Session) proveBase(ctx context.Context, it Item) error {
 		return err
 	}
 	return lost.first()
-}
-
-// doubtOnce is doubtPacks, done once in a session.
-func (s *Session) doubtOnce(ctx context.Context) (doubt, err error) {
-	s.base.mu.Lock()
-	defer s.base.mu.Unlock()
-	if s.base.checked {
-		return s.base.doubt, nil
-	}
-	if doubt, err = s.doubtPacks(ctx); err == nil {
-		s.base.doubt, s.base.checked = doubt, true
-	}
-	return doubt, err
-}
-
-// doubtPacks returns why not all that the base names may be there, or nil. It
-// costs one listing of the packs, however much the base names: when the base
-// was committed each of its chunks was in a pack that the index listed. So
-// they are all there if
-//
-//   - the index was not made anew since, which forgets packs that are lost: it
-//     still has a run of the base's session under that session's name;
-//   - it is not an old one, from before the base: it lists all of that
-//     session's packs;
-//   - every pack that it lists is there with its length, and none is known to
-//     be damaged.
-func (s *Session) doubtPacks(ctx context.Context) (doubt, err error) {
-	own, err := format.ParseSnapshotID(s.base.snapshot.ID)
-	if err != nil {
-		return nil, err
-	}
-	if !s.repo.listsRunOf(own) {
-		return errors.New("the index was made anew"), nil
-	}
-	listed, err := s.listedPacks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	err = s.repo.store.List(ctx, "packs", func(i store.Info) error {
-		session, hash, ok := parsePack(i.Name)
-		p, known := listed[hash]
-		switch {
-		case !ok:
-		case known && p.Owner == session && int64(p.Size) == i.Size && !p.Damaged:
-			delete(listed, hash)
-		case !known && session == own:
-			doubt = &DamageError{packLabel(hash), errors.New("the index does not list it")}
-		}
-		return nil
-	})
-	if err == nil && doubt == nil && len(listed) > 0 {
-		doubt = errors.New("packs are missing, cut off or damaged")
-	}
-	return doubt, err
-}
-
-// listedPacks are the packs that the index lists. The local copy may turn out
-// to be damaged, and is then made again.
-func (s *Session) listedPacks(ctx context.Context) (map[format.PackHash]index.ListedPack, error) {
-	if listed, err := s.repo.index.Packs(); err == nil {
-		return listed, nil
-	}
-	if err := s.repo.refresh(ctx); err != nil {
-		return nil, err
-	}
-	return s.repo.index.Packs()
-}
-
-// listsRunOf tells whether the head that the index is in step with names a run
-// that the session wrote.
-func (r *Repo) listsRunOf(session format.SnapshotID) bool {
-	r.syncing.Lock()
-	defer r.syncing.Unlock()
-	return r.head != nil && r.head.HasOf(session)
-}
-
-// parsePack reads what packObject writes.
-func parsePack(object string) (session format.SnapshotID, hash format.PackHash, ok bool) {
-	parts := strings.Split(object, "/")
-	if len(parts) != 3 {
-		return session, hash, false
-	}
-	session, err := format.ParseSnapshotID(parts[1])
-	if err != nil {
-		return session, hash, false
-	}
-	hash, err = format.ParsePackHash(parts[2])
-	return session, hash, err == nil
 }
 
 // inherited is what a session took over from its base.
@@ -216,14 +127,14 @@ func (i *inherited) add(id chunk.ID) {
 // maps that were taken over and whole pages of the base are not walked, and in
 // other maps only those chunks are looked for that the base does not have in
 // the same place. All that was proved when the base was committed, and the
-// lease keeps it. The packs are looked at once more; if there is doubt,
-// everything is walked.
+// lease keeps it. The packs are looked at once more; if there is a doubt that
+// there was not when the base was opened, everything is walked.
 func (s *Session) committer(ctx context.Context) (*walker, error) {
 	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
 	if len(s.base.disks) == 0 {
 		return w, nil
 	}
-	if doubt, err := s.doubtPacks(ctx); doubt != nil || err != nil {
+	if doubts, err := s.doubtPacks(ctx); err != nil || !slices.Equal(doubts, s.base.doubts) {
 		s.present.lookAgain()
 		return w, err
 	}
