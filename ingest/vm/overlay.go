@@ -20,7 +20,6 @@ import (
 // meanwhile. At the end each overlay is committed into the image below it and removed, see overlay_merge.go. The
 // overlays hold the guest's newest data: nothing removes one that has not been committed.
 type overlays struct {
-	host    *virt.Host
 	link    *link
 	guest   *guest // as it was found
 	dir     *overlayDir
@@ -37,7 +36,8 @@ type overlays struct {
 	images  []fileState // of all that is read; their ctime may change
 	servers []*qemunbd.Server
 	disks   []openDisk
-	stopped bool // the guest was off at the last look
+	sizes   map[string]int64 // of the disks in bytes, by target; one that is not open yet is missing
+	stopped bool             // the guest was off at the last look
 }
 
 // everythingRead is why a disk is read as a whole: QEMU keeps a bitmap of an image that it has open to itself.
@@ -63,7 +63,7 @@ func beginOverlay(ctx context.Context, r *run) (*overlays, error) {
 
 // newOverlays makes sure that overlays can be put on, and writes them into the journal. The guest is not touched.
 func newOverlays(r *run) (o *overlays, err error) {
-	o = &overlays{host: r.host, journal: r.journal}
+	o = &overlays{journal: r.journal, sizes: map[string]int64{}}
 	if o.link, err = newLink(r.domain); err != nil {
 		return nil, err
 	}
@@ -189,6 +189,7 @@ func (o *overlays) serve(ctx context.Context, d *disk) error {
 	if err != nil {
 		return err
 	}
+	o.sizes[d.target] = c.Size()
 	o.disks = append(o.disks, openDisk{disk: *d, Client: c, whyFull: everythingRead})
 	return nil
 }

@@ -198,8 +198,8 @@ func discardable(o overlay) error {
 		return err
 	}
 	if data {
-		return fmt.Errorf("there is data in it, but the VM's definition does not name it any more: somebody has changed that; " +
-			"commit it into the image below with qemu-img commit if the VM was not started since, or move it away")
+		return errors.New("there is data in it, but the VM's definition does not name it any more, somebody has changed that: " +
+			"if the VM was not started since, commit it with qemu-img commit; then move it away")
 	}
 	return nil
 }

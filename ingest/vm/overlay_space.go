@@ -25,7 +25,7 @@ func (o *overlays) room() error {
 			continue // of a block device the space is there
 		}
 		fs := image.Sys().(*syscall.Stat_t).Dev
-		grows := min(allocated(one.File), max(0, o.size(one.Target)-allocated(one.Base)))
+		grows := min(allocated(one.File), max(0, o.sizes[one.Target]-allocated(one.Base)))
 		if grows > 0 {
 			needs[fs] = need{needs[fs].bytes + grows, one.Base}
 		}
@@ -37,16 +37,6 @@ func (o *overlays) room() error {
 		}
 	}
 	return nil
-}
-
-// size is that of a disk that is open, in bytes; before that there is no overlay, and nothing to be grown for.
-func (o *overlays) size(target string) int64 {
-	for _, d := range o.disks {
-		if d.target == target {
-			return d.Size()
-		}
-	}
-	return 0
 }
 
 // allocated is the space that a file takes, in bytes; 0 if it cannot be told.

@@ -33,6 +33,9 @@ var qdev = map[string]string{
 	"sda": "scsi0-0-0-0",
 }
 
+// layeredOrder is the place of a disk in Paths.
+var layeredOrder = map[string]int{"vda": 0, "sda": 1, "vdb": 2}
+
 func newLayered(t *testing.T) *layered {
 	t.Helper()
 	dir := testguest.Dir(t)
@@ -109,7 +112,7 @@ func (l *layered) wantBack(t *testing.T, dir string) {
 		t.Errorf("its definition has changed:\n%s", difference(t, l.defined, got))
 	}
 	state := l.State()
-	if got := testguest.Virsh(t, "dumpxml", l.Name); state == "running" && withoutIndex(got) != withoutIndex(l.live) {
+	if got := testguest.Virsh(t, "dumpxml", l.Name); state == "running" && l.live != "" && withoutIndex(got) != withoutIndex(l.live) {
 		t.Errorf("its live definition has changed:\n%s", difference(t, l.live, got))
 	}
 	wantEmpty(t, dir)
@@ -204,19 +207,11 @@ func TestOverlays(t *testing.T) {
 	if len(o.disks) != 3 {
 		t.Fatalf("disks: %+v", o.disks)
 	}
-	order := map[string]int{"vda": 0, "sda": 1, "vdb": 2}
+	wantReadAsBefore(t, g, o)
 	for _, disk := range o.disks {
-		out := filepath.Join(t.TempDir(), "copy")
-		if err := copyOut(t.Context(), t, disk, out); err != nil {
-			t.Fatal(err)
-		}
-		shell(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", out, g.before(order[disk.target]))
 		if disk.whyFull != everythingRead || disk.bitmap != "" {
 			t.Errorf("disk %s: bitmap %q, full because %q", disk.target, disk.bitmap, disk.whyFull)
 		}
-	}
-	if err := o.check(t.Context()); err != nil {
-		t.Error(err)
 	}
 	files, err := o.files()
 	if err != nil {
