@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -58,32 +59,42 @@ func ListSnapshots(ctx context.Context, uri string, names []string) (list []VMSn
 		return nil, err
 	}
 	defer h.Close()
-	if len(names) == 0 {
-		if names, err = h.Names(); err != nil {
-			return nil, err
+	add := func(d *libvirt.Domain) error {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		of, err := snapshotsOf(d)
+		list = append(list, of...)
+		return err
+	}
+	if len(names) == 0 {
+		err = h.Each(add)
 	}
 	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		of, err := snapshotsOf(h, name)
+		d, err := h.Lookup(name)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, of...)
+		err = add(d)
+		d.Free()
+		if err != nil {
+			return nil, err
+		}
 	}
-	return list, nil
+	slices.SortStableFunc(list, func(a, b VMSnapshot) int {
+		return cmp.Or(strings.Compare(a.VM, b.VM), a.Created.Compare(b.Created))
+	})
+	return list, err
 }
 
-func snapshotsOf(h *virt.Host, vm string) (list []VMSnapshot, err error) {
-	d, err := h.Lookup(vm)
+// snapshotsOf are a domain's; none of one that was undefined since it was listed.
+func snapshotsOf(d *libvirt.Domain) (list []VMSnapshot, err error) {
+	vm, err := d.GetName()
 	if err != nil {
-		return nil, err
+		return nil, virt.Sentence(err)
 	}
-	defer d.Free()
 	all, err := d.ListAllSnapshots(0)
-	if virt.IsCode(err, libvirt.ERR_NO_SUPPORT) {
+	if virt.IsCode(err, libvirt.ERR_NO_SUPPORT) || virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
 		return nil, nil
 	}
 	if err != nil {
@@ -99,7 +110,6 @@ func snapshotsOf(h *virt.Host, vm string) (list []VMSnapshot, err error) {
 		}
 		all[i].Free()
 	}
-	slices.SortStableFunc(list, func(a, b VMSnapshot) int { return a.Created.Compare(b.Created) })
 	return list, err
 }
 

@@ -74,7 +74,7 @@ func findSnapshot(at *atGuest, name string) (*libvirt.DomainSnapshot, VMSnapshot
 
 // oursAre names the snapshots that could have been meant.
 func oursAre(at *atGuest) string {
-	list, err := snapshotsOf(at.host, at.name)
+	list, err := snapshotsOf(at.domain)
 	if err != nil || len(list) == 0 {
 		return "; it has none that was made by vaultfs"
 	}

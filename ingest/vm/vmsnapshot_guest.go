@@ -21,8 +21,8 @@ type atGuest struct {
 }
 
 // openGuest takes hold of a guest, and sets right what a run that died has left of it.
-func openGuest(ctx context.Context, uri, stateDir, name string) (a *atGuest, err error) {
-	a = &atGuest{name: name, stateDir: stateDir}
+func openGuest(ctx context.Context, uri, stateDir, name string) (_ *atGuest, err error) {
+	a := &atGuest{name: name, stateDir: stateDir}
 	defer func() {
 		if err != nil {
 			a.close()
