@@ -74,16 +74,14 @@ func (a *audit) pieces(segment int64, dirty, data []Run) (all []piece, err error
 	start := segment * a.base.SegmentSize()
 	size := min(a.base.SegmentSize(), a.base.Size()-start)
 	dirty = wholeGrains(within(dirty, start, size), start, size)
-	stored := make([]Run, 0, len(extents))
-	for left := dirty; len(extents) > 0; extents = extents[1:] {
-		e := extents[0]
-		stored = appendRun(stored, Run{e.Off, e.Len})
+	left := dirty
+	for _, e := range extents {
 		if left = drop(left, e.Off); len(left) == 0 || left[0].Off >= e.Off+e.Len {
 			all = append(all, piece{start + e.Off, e.Len, e.ID})
 		}
 	}
-	zeros := wholeGrains(within(data, start, size), start, size)
-	for _, r := range without(without(zeros, stored), dirty) {
+	zeros := without(wholeGrains(within(data, start, size), start, size), covered(extents))
+	for _, r := range without(zeros, dirty) {
 		for ; r.Len > 0; r = (Run{r.Off + chunk.DiskMax, r.Len - chunk.DiskMax}) {
 			all = append(all, piece{off: start + r.Off, n: min(r.Len, chunk.DiskMax)})
 		}

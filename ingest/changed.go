@@ -27,6 +27,11 @@ type Changes struct {
 	// gave because the base could not; Loss is the first reason.
 	Lost int64
 	Loss error
+	// Lie is a place that is said not to have changed, and has: base has data
+	// there, and the image says that it is zeros. The segment was read as a
+	// whole; but what else is said of the disk cannot be relied on either. It is
+	// nil as long as nothing of the kind is seen, which proves nothing.
+	Lie *AuditError
 }
 
 // CopyChanged makes of an image the disk that CopyDisk makes of it, and reads
@@ -162,7 +167,15 @@ func (c *changedCopy) lose(n int64, err error) {
 			t.Loss = err
 		}
 	})
-	c.p.Total.Add(n)
+}
+
+// lie keeps the first place where dirty is seen to be wrong.
+func (c *changedCopy) lie(off, n int64) {
+	c.count(func(t *Changes) {
+		if t.Lie == nil {
+			t.Lie = &AuditError{off, n}
+		}
+	})
 }
 
 // A changedCopier copies one segment after another.
@@ -197,11 +210,13 @@ func (w *changedCopier) cut(ctx context.Context, g changedSegment) (repo.Segment
 	changed := both(dirty, data)
 	clean := length(data) - length(changed)
 	base, err := w.base.Segment(int(g.i))
-	switch {
-	case err != nil:
+	lies := without(without(covered(base), dirty), data)
+	if err != nil {
 		w.lose(clean, err)
-		return w.c.cut(ctx, w.c.store, w.reader(start, data, nil))
-	case 2*length(dirty) > size && clean <= length(changed):
+	} else if len(lies) > 0 {
+		w.lie(start+lies[0].Off, lies[0].Len)
+	}
+	if err != nil || len(lies) > 0 || 2*length(dirty) > size && clean <= length(changed) {
 		w.p.Total.Add(clean)
 		return w.c.cut(ctx, w.c.store, w.reader(start, data, nil))
 	}
@@ -255,6 +270,7 @@ func (w *changedCopier) stored(ctx context.Context, p []byte, off int64) error {
 		return nil
 	}
 	w.lose(n, err)
+	w.p.Total.Add(n)
 	err = fill(ctx, w.img, p, off, w.p)
 	w.p.Done.Add(n)
 	return err

@@ -77,7 +77,7 @@ func TestCopyChangedIsCopyDisk(t *testing.T) {
 			if want := mustCopy(t, s, img); got.Root != want {
 				t.Errorf("root %v, CopyDisk makes %v", got.Root, want)
 			}
-			if got.Dirty != length(dirty) || got.Cut != c.cut || got.Kept != 4-c.cut || got.Lost != 0 {
+			if got.Dirty != length(dirty) || got.Cut != c.cut || got.Kept != 4-c.cut || got.Lost != 0 || got.Lie != nil {
 				t.Errorf("%+v, %d bytes are dirty", got, length(dirty))
 			}
 			if read > 2*total || !c.whole && read > total {
@@ -92,5 +92,50 @@ func TestCopyChangedIsCopyDisk(t *testing.T) {
 			}
 			img.same(t, d)
 		})
+	}
+}
+
+// Increments of increments are what full copies are, and come back.
+func TestIncrementsInARow(t *testing.T) {
+	r, disk := newRepo(t), threeAndABit()
+	snap := full(t, r, disk)
+	rng := rand.New(rand.NewPCG(8, 8))
+	for round := range 6 {
+		writes := scattered(rng, disk.size, 1+rng.IntN(20))
+		for range rng.IntN(4) {
+			off := rng.Int64N(disk.size)
+			writes = append(writes, write{off: off, n: min(rng.Int64N(3<<20), disk.size-off), zeros: rng.IntN(2) == 0})
+		}
+		var dirty []Run
+		disk, dirty = disk.with(writes...)
+		s := session(t, r, snap)
+		got, err := CopyChanged(t.Context(), s, disk, these(dirty), openBase(t, s), new(Progress))
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap = commit(t, s, got.Root, disk.size)
+		disk.same(t, openDisk(t, r, snap))
+		if whole := full(t, r, disk); whole.Items[0].Root != got.Root {
+			t.Errorf("round %d: root %v, CopyDisk makes %v", round, got.Root, whole.Items[0].Root)
+		}
+	}
+}
+
+// Where the image says that there are zeros now, a bitmap that calls data clean
+// is found out, and the segment is right nevertheless.
+func TestCopyChangedSeesALie(t *testing.T) {
+	r, before := newRepo(t), threeAndABit()
+	s := session(t, r, full(t, r, before))
+	img, _ := before.with(write{off: 2 << 20, n: 1 << 20, zeros: true})
+	img, dirty := img.with(write{off: 3<<20 + 100, n: 100})
+	got, err := CopyChanged(t.Context(), s, img, these(dirty), openBase(t, s), new(Progress))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Lie == nil || got.Lie.Off != 2<<20 || got.Lie.Len != 1<<20 {
+		t.Errorf("%+v", got)
+	}
+	if want := mustCopy(t, s, img); got.Root != want {
+		t.Errorf("root %v, CopyDisk makes %v", got.Root, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"vaultfs/chunk"
+	"vaultfs/repo"
 )
 
 // A RunsFunc returns runs of [off, off+n) of a disk, in bytes. It is called by
@@ -121,6 +122,15 @@ func without(a, b []Run) (c []Run) {
 		}
 	}
 	return c
+}
+
+// covered returns what the extents of a segment cover.
+func covered(m repo.SegmentMap) []Run {
+	runs := make([]Run, 0, len(m))
+	for _, e := range m {
+		runs = appendRun(runs, Run{e.Off, e.Len})
+	}
+	return runs
 }
 
 // length adds up runs, in bytes.
