@@ -29,7 +29,9 @@ type Disk struct {
 func (r *run) copyDisks(ctx context.Context, s *repo.Session, src source) error {
 	disks := src.opened()
 	bases := r.openBases(ctx, s, disks)
-	r.audited = make([]int64, len(disks))
+	if err := r.audit(ctx, src, disks, bases); err != nil {
+		return err
+	}
 	var total int64
 	incremental := true
 	for i, d := range disks {
