@@ -219,7 +219,7 @@ func (c recutCase) windows(rng *rand.Rand) (all []window) {
 
 // TestRecutIsCut: what a recutter makes is what cutting the whole segment makes.
 func TestRecutIsCut(t *testing.T) {
-	const cases, parts = 24_000, 2
+	const cases, parts = 20_000, 2
 	for part := range parts {
 		t.Run(fmt.Sprintf("from seed %d", part*cases), func(t *testing.T) {
 			t.Parallel()
@@ -254,7 +254,7 @@ func anyMap(rng *rand.Rand, p []byte, chunks map[chunk.ID][]byte) (m repo.Segmen
 // the bytes come out right nevertheless.
 func TestRecutOfAnyMap(t *testing.T) {
 	b := newBench()
-	for seed := range uint64(1000) {
+	for seed := range uint64(600) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		c, chunks := b.draw(rng), map[chunk.ID][]byte{}
 		c.base, c.chunks = anyMap(rng, c.before, chunks), chunks
