@@ -18,6 +18,9 @@ import (
 // several repositories do not get in each other's way. The bitmap is a hint only: one that is missing, broken or not
 // ours makes its disk be read as a whole.
 
+// checkpointDescription is what virsh checkpoint-info shows of one.
+const checkpointDescription = "for the next backup by vaultfs"
+
 // checkpointPrefix begins the names of a repository's checkpoints.
 func checkpointPrefix(r *repo.Repo) string { return "vaultfs-" + r.ID()[:8] + "-" }
 
@@ -93,7 +96,7 @@ func checkpointXML(name string, disks []disk) (string, error) {
 			list = append(list, libvirtxml.DomainCheckpointDisk{Name: disks[i].target, Checkpoint: "bitmap"})
 		}
 	}
-	x := libvirtxml.DomainCheckpoint{Name: name, Description: "for the next backup by vaultfs", Disks: &libvirtxml.DomainCheckpointDisks{Disks: list}}
+	x := libvirtxml.DomainCheckpoint{Name: name, Description: checkpointDescription, Disks: &libvirtxml.DomainCheckpointDisks{Disks: list}}
 	return x.Marshal()
 }
 
@@ -105,26 +108,18 @@ func (d *disk) keepsBitmap() (why string) {
 	return fmt.Sprintf("its format is %s, and only qcow2 keeps a dirty bitmap", d.format)
 }
 
-// removeCheckpoint removes a checkpoint of a running guest, its bitmaps too. Where a bitmap is missing only the
-// checkpoint's description is there to be removed. One that is gone is no error.
+// removeCheckpoint removes a checkpoint of a running guest and those of its bitmaps that are there. One that is gone is
+// no error.
 func removeCheckpoint(d *libvirt.Domain, name string) error {
-	cp, err := d.CheckpointLookupByName(name, 0)
-	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN_CHECKPOINT) {
-		return nil
-	}
-	if err != nil {
-		return virt.Sentence(err)
-	}
-	defer cp.Free()
-	err = cp.Delete(0)
+	err := deleteCheckpoint(d, name, 0)
 	if err == nil {
 		return nil
 	}
 	if active, inactive := d.IsActive(); inactive != nil || !active {
-		return fmt.Errorf("%w; it is removed when the VM is next backed up while it runs", virt.Sentence(err))
+		return fmt.Errorf("%w; it is removed when the VM is next backed up while it runs", err)
 	}
-	if second := cp.Delete(libvirt.DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY); second != nil {
-		return virt.Sentence(err)
+	if removeByDisk(d, name) != nil {
+		return err
 	}
 	return nil
 }

@@ -37,6 +37,9 @@ func newPlan(ctx context.Context, r *repo.Repo, d *libvirt.Domain, source string
 		p.why = "the snapshots cannot be read"
 		return p
 	}
+	if lost := newestMarked(snapshots, source, p.old); lost != nil && findAgain(d, lost) {
+		p.old = append(p.old, baseCheckpoint(lost, nil))
+	}
 	p.base, p.why = chooseBase(snapshots, source, p.old)
 	if p.base != nil {
 		p.from = baseCheckpoint(p.base, p.old)
@@ -66,7 +69,7 @@ func chooseBase(all []*repo.Snapshot, source string, checkpoints []string) (base
 		}
 		known = true
 		marked = marked || baseCheckpoint(s, nil) != ""
-		if baseCheckpoint(s, checkpoints) != "" && (base == nil || s.Seq > base.Seq) {
+		if len(checkpoints) > 0 && baseCheckpoint(s, checkpoints) != "" && (base == nil || s.Seq > base.Seq) {
 			base = s
 		}
 	}
@@ -79,6 +82,19 @@ func chooseBase(all []*repo.Snapshot, source string, checkpoints []string) (base
 		return nil, "its checkpoint is gone"
 	}
 	return nil, "no backup has made a checkpoint yet"
+}
+
+// newestMarked is the newest snapshot of a source that was made with a checkpoint, if the guest has none of the source.
+func newestMarked(all []*repo.Snapshot, source string, checkpoints []string) (newest *repo.Snapshot) {
+	if base, _ := chooseBase(all, source, checkpoints); base != nil {
+		return nil
+	}
+	for _, s := range all {
+		if s.Source == source && baseCheckpoint(s, nil) != "" && (newest == nil || s.Seq > newest.Seq) {
+			newest = s
+		}
+	}
+	return newest
 }
 
 // baseCheckpoint is the checkpoint of a snapshot's disks that is among those that exist; any if nil is given.
