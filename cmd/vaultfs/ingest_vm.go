@@ -251,5 +251,10 @@ func (a *app) mayShutDown(ctx context.Context, name string, o *vmFlags) (bool, e
 
 // snapshotVM makes a snapshot of a VM where it lies.
 func (a *app) snapshotVM(ctx context.Context, name string, o *vmFlags) (vmOutcome, error) {
-	return vmOutcome{}, errors.New("not yet")
+	result, err := vm.TakeSnapshot(ctx, name, vm.SnapshotOptions{Connect: o.Connect, NoQuiesce: o.NoQuiesce, Program: o.Program})
+	if err != nil {
+		return vmOutcome{}, err
+	}
+	a.print.tookVMSnapshot(result)
+	return vmOutcome{Snapshot: result.Name, Mode: modeSnapshot, Warnings: len(result.Warnings)}, nil
 }

@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/.cache")
 			env.Setenv("VAULTFS_REPO", env.WorkDir+"/repo")
+			env.Setenv("VAULTFS_STATE_DIR", env.WorkDir+"/state")
 			env.Setenv("TZ", "UTC")
 			env.Setenv("LC_ALL", "C")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each run under the race detector ends with a second's sleep

@@ -262,7 +262,11 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	if err != nil {
 		path = repoPath
 	}
-	fact("get back", fmt.Sprintf("vaultfs -r %s restore %s --to restored-%[2]s", shellWord(path), s.Short()))
+	how := "--to restored-" + s.Short()
+	if name, ok := strings.CutPrefix(s.Source, "vm/"); ok && s.Item("domain.xml") != nil {
+		how = "--define --name " + shellWord(name+"-restored")
+	}
+	fact("get back", fmt.Sprintf("vaultfs -r %s restore %s %s", shellWord(path), s.Short(), how))
 }
 
 // vmOutcomes sums up a run over several VMs.
@@ -271,7 +275,7 @@ func (p *printer) vmOutcomes(list []vmOutcome) {
 		p.object(vmsJSON{"vms", list})
 		return
 	}
-	t := newTable("VM", "OUTCOME", "MODE", "READ", "STORED", "SNAPSHOT")
+	t := newTable("VM", "MODE", "READ", "STORED", "SNAPSHOT", "OUTCOME")
 	for _, o := range list {
 		outcome := "backed up"
 		switch {
@@ -281,10 +285,10 @@ func (p *printer) vmOutcomes(list []vmOutcome) {
 			outcome = "with " + count(int64(o.Warnings), "warning")
 		}
 		if !o.Done {
-			t.AppendRow(table.Row{o.VM, outcome, "", "", "", ""})
+			t.AppendRow(table.Row{o.VM, "", "", "", "", outcome})
 			continue
 		}
-		t.AppendRow(table.Row{o.VM, outcome, o.Mode, iec(o.Read), iec(o.Stored), o.Snapshot[:min(8, len(o.Snapshot))]})
+		t.AppendRow(table.Row{o.VM, o.Mode, iec(o.Read), iec(o.Stored), o.Snapshot[:min(8, len(o.Snapshot))], outcome})
 	}
 	p.table(t)
 }
