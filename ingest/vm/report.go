@@ -36,7 +36,7 @@ func (r *run) report(s *repo.Session) string {
 	for _, d := range result.Disks {
 		how := d.How
 		if d.Audited > 0 {
-			how += fmt.Sprintf("; %d bytes that the bitmap calls clean were compared and are", d.Audited)
+			how += fmt.Sprintf("; %d bytes that the bitmap calls clean were compared, and have not changed", d.Audited)
 		}
 		line("| %s | %d | %d | %d | %d | %d | %s | %s |", d.Target, d.Size, d.Read, d.Dirty, d.New, d.Stored, cell(how), cell(d.Path))
 	}
