@@ -3,6 +3,8 @@ package vm
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -33,7 +35,7 @@ func machineFiles(uri string, d *libvirt.Domain, xml string) (*machine, error) {
 	}
 	m := new(machine)
 	runs := x.ID != nil
-	m.addNVRAM(&x, runs)
+	m.addNVRAM(&x, uri, runs)
 	m.addTPM(&x, uri, runs)
 	m.addSnapshots(x.Name, d)
 	m.addCheckpoints(x.Name, d)
@@ -60,15 +62,19 @@ func (m *machine) tell(r *Result) {
 	}
 }
 
-// scopeOf is "system" or "session", the two kinds of daemon for QEMU; "" of any other URI.
-func scopeOf(uri string) string {
+// stateDir is where the daemon of a URI keeps something: a directory of the system's, or one of a name below the
+// user's. The places are those of libvirt's qemu_conf.c.
+func stateDir(uri, system, session string) (string, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("libvirt URI %q: not a URI", uri)
 	}
 	switch u.Path {
-	case "/system", "/session":
-		return u.Path[1:]
+	case "/system":
+		return system, nil
+	case "/session":
+		config, err := os.UserConfigDir() // libvirt too goes by XDG_CONFIG_HOME, then by the home directory
+		return filepath.Join(config, "libvirt/qemu", session), err
 	}
-	return ""
+	return "", fmt.Errorf("where libvirt at %s keeps them is not known", uri)
 }

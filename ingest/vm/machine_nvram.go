@@ -2,24 +2,25 @@ package vm
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
 )
 
+// systemNVRAMDir is where the system's libvirt makes the files of firmware variables.
+const systemNVRAMDir = "/var/lib/libvirt/qemu/nvram"
+
 // addNVRAM keeps the file in which the firmware has its variables: boot entries, secure boot's keys.
-func (m *machine) addNVRAM(x *libvirtxml.Domain, runs bool) {
-	if x.OS == nil || x.OS.NVRam == nil {
+func (m *machine) addNVRAM(x *libvirtxml.Domain, uri string, runs bool) {
+	if !hasNVRAM(x.OS) {
 		return
 	}
-	path, kind := nvramPath(x.OS.NVRam)
-	if path == "" {
-		if kind == "" {
-			m.note("no firmware variables (NVRAM) are kept: libvirt makes their file when the VM is first started")
-		} else {
-			m.warn(x.Name, "its firmware variables (NVRAM) are on a %s source, which is not read: they are not in the backup, and a restored VM begins with fresh ones", kind)
-		}
+	path, err := nvramPath(x, uri)
+	if err != nil {
+		m.warn(x.Name, "its firmware variables (NVRAM) are not in the backup, and a restored VM begins with fresh ones: %v", err)
 		return
 	}
 	var content []byte
@@ -42,13 +43,25 @@ func (m *machine) addNVRAM(x *libvirtxml.Domain, runs bool) {
 	}
 }
 
-// nvramPath is the file that holds the variables, or the kind of source that is no file.
-func nvramPath(n *libvirtxml.DomainNVRam) (path, kind string) {
-	if n.Source == nil {
-		return strings.TrimSpace(n.NVRam), ""
+// hasNVRAM tells whether the firmware keeps variables: they are stated, or libvirt chooses an UEFI firmware.
+func hasNVRAM(o *libvirtxml.DomainOS) bool {
+	if o == nil || (o.Loader != nil && o.Loader.Stateless == "yes") {
+		return false
 	}
-	if kind := sourceKind(n.Source); kind != "file" {
-		return "", kind
+	return o.NVRam != nil || o.Firmware == "efi"
+}
+
+// nvramPath is the file that holds the variables. Where the definition leaves it to libvirt, which then states it of a
+// running domain only, it is named after the domain (qemuDomainNVRAMPathFormat in libvirt's qemu_domain.c).
+func nvramPath(x *libvirtxml.Domain, uri string) (string, error) {
+	if n := x.OS.NVRam; n != nil && n.Source != nil {
+		if kind := sourceKind(n.Source); kind != "file" {
+			return "", fmt.Errorf("a %s source of them is not read", kind)
+		}
+		return n.Source.File.File, nil
+	} else if n != nil && strings.TrimSpace(n.NVRam) != "" {
+		return strings.TrimSpace(n.NVRam), nil
 	}
-	return n.Source.File.File, ""
+	dir, err := stateDir(uri, systemNVRAMDir, "nvram")
+	return filepath.Join(dir, x.Name+"_VARS.fd"), err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -40,7 +39,7 @@ func (m *machine) addEmulatedTPM(x *libvirtxml.Domain, e *libvirtxml.DomainTPMBa
 		m.warn(x.Name, "its TPM keeps its state at a place of its own, which is not read: it is not in the backup, keep a copy of what <tpm> names as source")
 		return
 	}
-	parent, err := tpmDir(uri)
+	parent, err := stateDir(uri, systemTPMDir, "swtpm")
 	if err != nil {
 		m.warn(x.Name, "its TPM's state is not in the backup: %v", err)
 		return
@@ -65,18 +64,6 @@ func (m *machine) addEmulatedTPM(x *libvirtxml.Domain, e *libvirtxml.DomainTPMBa
 	if e.Encryption != nil {
 		m.note("the TPM's state is encrypted with libvirt's secret %s, which is not in the backup: keep it elsewhere (virsh secret-get-value)", e.Encryption.Secret)
 	}
-}
-
-// tpmDir is where the daemon of a URI keeps the states. The places are those of libvirt's qemu_conf.c.
-func tpmDir(uri string) (string, error) {
-	switch scopeOf(uri) {
-	case "system":
-		return systemTPMDir, nil
-	case "session":
-		config, err := os.UserConfigDir() // libvirt too goes by XDG_CONFIG_HOME, then by the home directory
-		return filepath.Join(config, "libvirt/qemu/swtpm"), err
-	}
-	return "", fmt.Errorf("where libvirt at %s keeps it is not known", uri)
 }
 
 // readTPM packs the state below dir into a tar: names are relative to dir ("tpm2/tpm2-00.permall"), owners and modes as

@@ -123,8 +123,8 @@ func TestAnImageOfAnotherDefinitionIsNotTaken(t *testing.T) {
 	}
 	p := &plan{snap: w.snap}
 	p.taken = surveyed(t)
-	if p.isFree(home + "/a.qcow2") {
-		t.Error("the image of a defined VM is free for another")
+	if why := p.notFree(home + "/a.qcow2"); !strings.Contains(why, name) {
+		t.Errorf("the image of a defined VM is free for another: %q", why)
 	}
 	wantError(t, p.add(planned{path: home + "/b.img"}), name, "--disk-dir")
 }

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func (p *plan) planDisks(context.Context) error {
 	}
 	for _, it := range p.snap.Items {
 		if it.Kind == repo.ItemDisk && !found[it.Name] {
-			p.warn("disk %s is in the snapshot, but the definition has none of that name: if it is needed, restore it with --to DEST", it.Name)
+			p.warn("disk %s is in the snapshot, but the definition that the VM starts from has none of that name, as of a disk that was plugged in for once: if it is needed, restore it with --to DEST", it.Name)
 		}
 	}
 	if len(found) == 0 {
@@ -51,15 +52,12 @@ func (p *plan) planDisk(e *etree.Element, it repo.Item) error {
 	}
 	format, kept := formatOf(e)
 	old := sourceOf(e)
-	path := p.diskPath(it.Name, format, old, kept)
+	path, why := p.diskPath(it.Name, format, old, kept)
 	if err := p.add(planned{it, path, format}); err != nil {
 		return fmt.Errorf("disk %s: %w", it.Name, err)
 	}
-	switch {
-	case path != old && old != "":
-		p.change("disk %s: %s (%s) instead of %s", it.Name, path, format, old)
-	case path != old:
-		p.change("disk %s: %s (%s) instead of a %s disk", it.Name, path, format, e.SelectAttrValue("type", "file"))
+	if path != old {
+		p.change("disk %s: %s (%s) instead of %s%s", it.Name, path, format, cmp.Or(old, "a "+e.SelectAttrValue("type", "file")+" disk"), why)
 	}
 	if e.SelectElement("encryption") != nil || e.FindElement("./source/encryption") != nil {
 		p.warn("disk %s was encrypted by libvirt, and is restored without encryption", it.Name)
@@ -85,16 +83,21 @@ func sourceOf(e *etree.Element) string {
 	return attr(e, "source", "dev")
 }
 
-// diskPath is where a disk goes: the directory that was asked for, else where it was, else libvirt's own directory.
-func (p *plan) diskPath(target, format, old string, kept bool) string {
-	if p.options.DiskDir == "" && kept && p.isFree(old) {
-		return old
+// diskPath is where a disk goes: the directory that was asked for, else where it was, else libvirt's own directory, and
+// why.
+func (p *plan) diskPath(target, format, old string, kept bool) (path, why string) {
+	file := p.name + "-" + target + "." + format
+	if p.options.DiskDir != "" {
+		return filepath.Join(p.options.DiskDir, file), ""
 	}
-	dir := p.options.DiskDir
-	if dir == "" {
-		dir = p.places.images
+	if kept {
+		reason := p.notFree(old)
+		if reason == "" {
+			return old, ""
+		}
+		why = ", as " + reason
 	}
-	return filepath.Join(dir, p.name+"-"+target+"."+format)
+	return filepath.Join(p.places.images, file), why
 }
 
 // rewriteDisk makes an element the one of a single image file. How the guest sees the disk stays as it is.

@@ -196,3 +196,43 @@ func wantError(t *testing.T, err error, words ...string) {
 		}
 	}
 }
+
+// TestFirmwareThatLibvirtChooses: such a definition names no NVRAM, which there is all the same once it has run.
+func TestFirmwareThatLibvirtChooses(t *testing.T) {
+	dir := testguest.Dir(t)
+	testguest.Daemon(t)
+	g := testguest.Adopt(t, "define-"+filepath.Base(dir))
+	xml := strings.NewReplacer("<os><type arch='x86_64' machine='pc'>", "<os firmware='efi'><type arch='x86_64' machine='q35'>", "</os>", "</os><features><acpi/></features>").
+		Replace(definition(g.Name, dir, ""))
+	variables, err := os.ReadFile("/usr/share/OVMF/OVMF_VARS_4M.fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRepo(t)
+	w := &world{r, makeUp(t, r, part{name: "vda", disk: diskA}, part{name: "vdb", disk: diskB}, part{name: definitionItem, content: xml}, part{name: nvramItem, content: string(variables)})}
+	if _, err := w.define(t, Options{Start: true}); err != nil {
+		t.Fatal(err)
+	}
+	nvram := "/var/lib/libvirt/qemu/nvram/" + g.Name + "_VARS.fd"
+	if live := testguest.Virsh(t, "dumpxml", g.Name); !strings.Contains(live, nvram) {
+		t.Errorf("the guest runs with other variables than %s: %s", nvram, live)
+	}
+	g.Destroy()
+	t.Cleanup(func() { os.Remove(nvram) })
+	now, err := os.ReadFile(nvram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.snap = backup(t, r, g)
+	if got := w.text(t, nvramItem); got != string(now) {
+		t.Errorf("the backup of the guest that is shut off has %d bytes of variables, %s has %d", len(got), nvram, len(now))
+	}
+	_, err = w.define(t, Options{Name: g.Name + "-twin", DiskDir: testguest.Dir(t)})
+	twin := testguest.Adopt(t, g.Name+"-twin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/var/lib/libvirt/qemu/nvram/" + twin.Name + "_VARS.fd"
+	t.Cleanup(func() { os.Remove(path) })
+	wantSame(t, path, string(now))
+}

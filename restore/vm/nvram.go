@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,17 +29,13 @@ func (p *plan) planNVRAM(context.Context) error {
 		it = nil
 	}
 	nvram := boot.SelectElement("nvram")
-	switch {
-	case nvram == nil && it != nil:
-		p.warn("%s is in the snapshot, but the definition has no NVRAM: if it is needed, restore it with --to DEST", nvramItem)
-		return nil
-	case nvram == nil:
-		return nil
+	if nvram == nil {
+		return p.planChosenNVRAM(boot, it)
 	}
 	old := nvramPath(nvram)
-	path := old
-	if !p.isFree(path) {
-		path = filepath.Join(p.places.nvram, p.name+"_VARS.fd")
+	path, why := old, p.notFree(old)
+	if why != "" {
+		path = p.defaultNVRAM()
 	}
 	if it == nil {
 		p.note("the snapshot holds no firmware variables (NVRAM): libvirt makes fresh ones when the VM is first started")
@@ -47,10 +44,31 @@ func (p *plan) planNVRAM(context.Context) error {
 	}
 	if path != old {
 		setNVRAM(nvram, path)
-		p.change("NVRAM: %s", path)
+		p.change("NVRAM: %s instead of %s, as %s", path, cmp.Or(old, "what was no file"), why)
 	}
 	return nil
 }
+
+// planChosenNVRAM is for a definition that leaves firmware and variables to libvirt: it finds the variables where it
+// would make them.
+func (p *plan) planChosenNVRAM(boot *etree.Element, it *repo.Item) error {
+	uefi := boot.SelectAttrValue("firmware", "") == "efi" && attr(boot, "loader", "stateless") != "yes"
+	switch {
+	case it == nil && uefi:
+		p.note("the snapshot holds no firmware variables (NVRAM): libvirt makes fresh ones when the VM is first started")
+	case it == nil:
+	case uefi:
+		if err := p.add(planned{item: *it, path: p.defaultNVRAM()}); err != nil {
+			return fmt.Errorf("NVRAM: %w", err)
+		}
+	default:
+		p.warn("%s is in the snapshot, but the definition has no NVRAM: if it is needed, restore it with --to DEST", nvramItem)
+	}
+	return nil
+}
+
+// defaultNVRAM is the file that libvirt makes for a domain of that name.
+func (p *plan) defaultNVRAM() string { return filepath.Join(p.places.nvram, p.name+"_VARS.fd") }
 
 // nvramPath is the file of the variables; "" if they are in none.
 func nvramPath(nvram *etree.Element) string {
@@ -73,7 +91,7 @@ func setNVRAM(nvram *etree.Element, path string) {
 // checkLoader makes sure that the firmware is on this host. What else it boots from may come later.
 func (p *plan) checkLoader(boot *etree.Element) error {
 	loader := strings.TrimSpace(boot.SelectElement("loader").NotNil().Text())
-	if loader != "" && missing(loader) {
+	if filepath.IsAbs(loader) && missing(loader) {
 		return fmt.Errorf("its firmware %s is not on this host: install it first (ovmf on Debian and Ubuntu, edk2-ovmf on Fedora and RHEL); if it is there under another name, make a link", loader)
 	}
 	for _, tag := range []string{"kernel", "initrd", "dtb"} {

@@ -48,17 +48,24 @@ func placesOf(uri string) (places, error) {
 	return places{}, fmt.Errorf("a VM cannot be defined on %s: use --connect qemu:///system or qemu:///session", uri)
 }
 
-// isFree tells whether a file can be made at a path that stands in a definition: nothing is there, no domain claims
-// it, the plan has not given it away, and its directory exists.
-func (p *plan) isFree(path string) bool {
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path || p.claimed(path) != "" {
-		return false
+// notFree says why no file can be made at a path that stands in a definition: something is there, a domain claims it,
+// the plan has given it away, or its directory does not exist. It is "" if one can.
+func (p *plan) notFree(path string) string {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+		return "that is not a full path"
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return false
+	if by := p.claimed(path); by != "" {
+		return "that is in the definition of " + by
 	}
-	info, err := os.Stat(filepath.Dir(path))
-	return err == nil && info.IsDir()
+	if _, err := os.Lstat(path); err == nil {
+		return "that exists"
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err.Error()
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return "that directory does not exist"
+	}
+	return ""
 }
 
 // claimed says who has a path though nothing may be there; "" if nobody does.
