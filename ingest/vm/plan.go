@@ -40,6 +40,7 @@ func newPlan(ctx context.Context, r *repo.Repo, d *libvirt.Domain, source string
 	if lost := newestMarked(snapshots, source, p.old); lost != nil && findAgain(d, lost) {
 		p.old = append(p.old, baseCheckpoint(lost, nil))
 	}
+	p.old = notOfOthers(p.old, r, snapshots, source)
 	p.base, p.why = chooseBase(snapshots, source, p.old)
 	if p.base != nil {
 		p.from = baseCheckpoint(p.base, p.old)
@@ -82,6 +83,15 @@ func chooseBase(all []*repo.Snapshot, source string, checkpoints []string) (base
 		return nil, "its checkpoint is gone"
 	}
 	return nil, "no backup has made a checkpoint yet"
+}
+
+// notOfOthers leaves out the checkpoints of snapshots of other sources: the VM is backed up under two names.
+func notOfOthers(checkpoints []string, r *repo.Repo, all []*repo.Snapshot, source string) []string {
+	others := map[string]bool{}
+	for _, s := range all {
+		others[checkpointName(r, s.ID)] = s.Source != source
+	}
+	return slices.DeleteFunc(checkpoints, func(name string) bool { return others[name] })
 }
 
 // newestMarked is the newest snapshot of a source that was made with a checkpoint, if the guest has none of the source.
