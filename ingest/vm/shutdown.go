@@ -39,6 +39,19 @@ type stopped struct {
 	note   string                      // how it was started again
 }
 
+// StillRunning is the error of a guest that was asked to shut down and did not while it was waited for: it is left
+// running, may still shut down, and nothing was backed up. What ended the wait is in it.
+type StillRunning struct {
+	VM    string
+	cause error
+}
+
+func (e *StillRunning) Error() string {
+	return fmt.Sprintf("VM %q %v", e.VM, e.cause)
+}
+
+func (e *StillRunning) Unwrap() error { return e.cause }
+
 // beginOff opens the images of a guest that is shut off, or is shut down for it if that was agreed to.
 func beginOff(ctx context.Context, r *run) (source, error) {
 	active, err := r.domain.IsActive()
@@ -75,7 +88,7 @@ func beginStopped(ctx context.Context, r *run) (_ *stopped, err error) {
 		return nil, fmt.Errorf("VM %q cannot be shut down for --mode offline: %w", r.name, err)
 	}
 	if err := s.shutDown(ctx, r.options.ShutdownTimeout); err != nil {
-		return nil, fmt.Errorf("VM %q: %w", r.name, err)
+		return nil, err
 	}
 	if s.offline, err = beginOffline(ctx, r); err != nil {
 		return nil, s.startAfter(err)
@@ -89,16 +102,17 @@ func (s *stopped) shutDown(ctx context.Context, limit time.Duration) (err error)
 		return err
 	}
 	if s.id, err = runningID(s.link); err != nil {
-		return err
+		return fmt.Errorf("VM %q: %w", s.name, err)
 	}
 	if err := s.journal.update(func(e *entry) { e.Restart, e.Ordered = true, time.Now().UTC() }); err != nil {
 		return err
 	}
 	ended, err := s.powerOff(ctx, limit)
 	if !ended {
-		return err // the order stands, and so does the journal's entry
+		return &StillRunning{s.name, err} // the order stands, and so does the journal's entry
 	}
 	if err != nil {
+		err = fmt.Errorf("VM %q: %w", s.name, err)
 		return errors.Join(err, s.journal.update(func(e *entry) { e.Restart, e.Ordered = false, time.Time{} }))
 	}
 	s.off = time.Now()
@@ -124,7 +138,7 @@ func (s *stopped) powerOff(ctx context.Context, limit time.Duration) (ended bool
 	for {
 		switch id, err := runningID(s.link); {
 		case err != nil:
-			return false, err
+			return false, fmt.Errorf("was asked to shut down, and libvirt does not say what became of that: %w; nothing was backed up", err)
 		case id == 0:
 			return true, nil
 		case id != s.id:
@@ -136,7 +150,10 @@ func (s *stopped) powerOff(ctx context.Context, limit time.Duration) (ended bool
 		}
 		select {
 		case <-ctx.Done():
-			return false, fmt.Errorf("the wait for it to shut down was ended: it is left running and may still shut down; nothing was backed up: %w", ctx.Err())
+			if s.asked == "" {
+				return true, ctx.Err()
+			}
+			return false, fmt.Errorf("was asked to shut down (by %s), and the wait for that was ended: it is left running and may still shut down; nothing was backed up: %w", s.asked, ctx.Err())
 		case err := <-answer:
 			if answer = nil; err != nil {
 				press = time.Now()
@@ -155,7 +172,7 @@ func (s *stopped) powerOff(ctx context.Context, limit time.Duration) (ended bool
 
 // tooSlow is the error of a guest that takes longer to shut down than it may.
 func (s *stopped) tooSlow(limit time.Duration) error {
-	return fmt.Errorf("it was asked to shut down (by %s) and has not within %v: it is left running and may still shut down; nothing was backed up. Give it longer with --shutdown-timeout, shut it down yourself, or use --mode live. Should it shut down within the next hours, the next backup or vaultfs recover starts it again",
+	return fmt.Errorf("was asked to shut down (by %s) and has not within %v: it is left running and may still shut down; nothing was backed up. Give it longer with --shutdown-timeout, shut it down yourself, or use --mode live. Should it shut down within the next hours, the next backup or vaultfs recover starts it again",
 		s.asked, limit)
 }
 

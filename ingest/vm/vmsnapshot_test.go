@@ -11,24 +11,6 @@ import (
 	"vaultfs/internal/testguest"
 )
 
-// TestSnapshotsOfARunningGuest shares one booted guest.
-func TestSnapshotsOfARunningGuest(t *testing.T) {
-	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
-		{Base: true, Format: "qcow2", Bus: "virtio"},
-		{Format: "raw", Bus: "scsi", Size: "64M"},
-	}, Extra: `<disk type='file' device='cdrom'><target dev='sdz' bus='scsi'/></disk>`})
-	g.Start()
-	g.WaitAgent()
-	g.Run("mkfs.ext4 -q /dev/sda; mkdir -p /data; mount /dev/sda /data")
-	base := fileSum(t, testguest.Image(t))
-	t.Run("taken and deleted", func(t *testing.T) { snapshotTakenAndDeleted(t, g) })
-	t.Run("others lie on it", func(t *testing.T) { othersLieOnSnapshot(t, g) })
-	t.Run("killed while it is merged", func(t *testing.T) { killedWhileMerging(t, g) })
-	if got := fileSum(t, testguest.Image(t)); got != base {
-		t.Errorf("the image below all was written to: sha256 %s, was %s", got, base)
-	}
-}
-
 // fileSum is the SHA-256 of a file, which a guest may be running on.
 func fileSum(t *testing.T, path string) string {
 	t.Helper()
