@@ -105,11 +105,16 @@ func (o *overlays) prepare(r *run) (err error) {
 	if r.options.keepFree != nil {
 		o.dir.keepFree = r.options.keepFree
 	}
-	for i := range o.guest.disks {
-		d := &o.guest.disks[i]
+	for _, d := range o.guest.disks {
+		if err == nil {
+			err = resolveVolume(r.host, &d)
+		}
 		o.made = append(o.made, overlay{Target: d.target, File: o.dir.file(d.target), Base: d.path, Format: d.format})
 	}
-	if err = o.dir.mustBeEmpty(); err == nil {
+	if err == nil {
+		err = o.dir.mustBeEmpty()
+	}
+	if err == nil {
 		err = o.room()
 	}
 	if err == nil {
@@ -157,7 +162,7 @@ func (o *overlays) open(ctx context.Context) (err error) {
 		return err
 	}
 	for i := range o.guest.disks {
-		if err := o.serve(ctx, &o.guest.disks[i]); err != nil {
+		if err := o.serve(ctx, &o.guest.disks[i], o.made[i].Base); err != nil {
 			return fmt.Errorf("VM %q: disk %s: %w", o.guest.name, o.guest.disks[i].target, err)
 		}
 	}
@@ -165,8 +170,10 @@ func (o *overlays) open(ctx context.Context) (err error) {
 }
 
 // serve opens the image that a disk had, with all that is below it.
-func (o *overlays) serve(ctx context.Context, d *disk) error {
-	chain, err := chainOf(ctx, d)
+func (o *overlays) serve(ctx context.Context, d *disk, path string) error {
+	image := *d
+	image.path = path // also of a volume of a storage pool
+	chain, err := chainOf(ctx, &image)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ func TestOverlaysInTrouble(t *testing.T) {
 		{"overlays removed", overlaysRemoved},
 		{"overlays removed and destroyed", overlaysRemovedAndDestroyed},
 		{"libvirt lost", libvirtLost},
+		{"paused", pausedOnOverlays},
+		{"libvirt died in the pivot", diedInThePivot},
+		{"commit interrupted while off", interruptedOffline},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g.start(t)
@@ -86,6 +89,7 @@ func setRightNow(t *testing.T, r *run) Recovered {
 	return list[0]
 }
 
+// wantSetRight fails unless another run sets all right.
 func wantSetRight(t *testing.T, r *run) {
 	t.Helper()
 	if one := setRightNow(t, r); one.Err != nil {
@@ -243,6 +247,107 @@ func libvirtLost(t *testing.T, g *layered, o *overlays, _ *run) {
 	wantState(t, g.Guest, "running")
 }
 
+// pausedOnOverlays leaves a guest paused that somebody has paused.
+func pausedOnOverlays(t *testing.T, g *layered, o *overlays, _ *run) {
+	testguest.Virsh(t, "suspend", g.Name)
+	wantReadAsBefore(t, g, o)
+	wantTakenOff(t, o)
+	wantState(t, g.Guest, "paused")
+	testguest.Virsh(t, "resume", g.Name)
+}
+
+// diedInThePivot is a definition that still names an overlay, though the guest goes on with the image itself. That is
+// right if the overlay was committed; else somebody has to say.
+func diedInThePivot(t *testing.T, g *layered, o *overlays, r *run) {
+	before := g.defined
+	g.defined = testguest.Virsh(t, "dumpxml", "--inactive", g.Name)
+	if err := o.stopServing(); err != nil {
+		t.Fatal(err)
+	}
+	m := newMerger(o.link, r.journal)
+	for _, one := range o.made {
+		if err := commitUntil(m, one, "pivoted"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.redefine(t)
+	g.defined = before
+	vda := o.made[0]
+	unmark(vda)
+	if one := setRightNow(t, r); one.Err == nil || !strings.Contains(one.Err.Error(), "disk vda") || strings.Contains(one.Err.Error(), "disk sda") || !exists(vda.File) {
+		t.Errorf("recover: %+v", one)
+	}
+	if err := mark(vda); err != nil {
+		t.Fatal(err)
+	}
+	wantSetRight(t, r)
+}
+
+// interruptedOffline dies at every point of the commit of a guest that is off, another disk at each.
+func interruptedOffline(t *testing.T, g *layered, o *overlays, r *run) {
+	g.Destroy()
+	if err := o.stopServing(); err != nil {
+		t.Fatal(err)
+	}
+	for i, one := range o.made {
+		all, err := readDefinitions(o.link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		home, err := withoutOverlay(all.find(one).inactive, one)
+		if err == nil {
+			err = commitFile(t.Context(), one, home)
+		}
+		if err == nil && i > 0 {
+			err = mark(one)
+		}
+		if err == nil && i > 1 {
+			err = newMerger(o.link, r.journal).redefine(one)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantSetRight(t, r)
+}
+
+// TestVolumeUnderAnOverlay is a disk that its definition names as a volume of a storage pool, and must name so again.
+func TestVolumeUnderAnOverlay(t *testing.T) {
+	dir := testguest.Dir(t)
+	pool := filepath.Base(dir)
+	testguest.Daemon(t)
+	testguest.Virsh(t, "pool-create-as", pool, "dir", "--target", dir)
+	t.Cleanup(func() { testguest.Virsh(t, "pool-destroy", pool) })
+	image := filepath.Join(dir, "v.qcow2")
+	testguest.Virsh(t, "vol-create-as", pool, "v.qcow2", "64M", "--format", "qcow2")
+	fill(t, image)
+	g := idle(t, testguest.Spec{NoAgent: true, Extra: fmt.Sprintf(`<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>
+		<source pool='%s' volume='v.qcow2'/><target dev='vdb' bus='virtio'/></disk>`, pool)})
+	_, d := domainOf(t, g)
+	want := testguest.Virsh(t, "dumpxml", "--inactive", g.Name)
+	for _, stop := range []bool{false, true} {
+		r := runOf(t, d, overlayOptions(testguest.Dir(t)))
+		o, err := beginOverlay(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.made[1].Base != image {
+			t.Errorf("overlays: %+v", o.made)
+		}
+		l := &layered{Guest: g}
+		l.write(t, "vdb", "write -P 9 40M 1M")
+		if stop {
+			g.Destroy()
+		}
+		wantTakenOff(t, o)
+		if got := testguest.Virsh(t, "dumpxml", "--inactive", g.Name); got != want {
+			t.Errorf("its definition has changed:\n%s", difference(t, want, got))
+		}
+		wantEmpty(t, r.options.ScratchDir)
+	}
+	shell(t, "qemu-io", "-f", "qcow2", "-c", "read -P 9 40M 1M", image)
+}
+
 // TestOverlaySpaceRunsShort stops the reading before the guest is held up.
 func TestOverlaySpaceRunsShort(t *testing.T) {
 	g := newLayered(t)
@@ -367,7 +472,6 @@ func TestDisksThatCannotHaveOverlays(t *testing.T) {
 		words []string
 	}{
 		"network":   {`<disk type='network' device='disk'><driver type='raw'/><source protocol='rbd' name='pool/image'><host name='mon' port='6789'/></source>`, []string{"network", "rbd:pool/image", "--method backup"}},
-		"volume":    {`<disk type='volume' device='disk'><driver type='qcow2'/><source pool='p' volume='a'/>`, []string{"p/a", "--method backup"}},
 		"encrypted": {`<disk type='file' device='disk'><driver type='qcow2'/><source file='/v/a'><encryption format='luks'/></source>`, []string{"it is encrypted", "--method backup"}},
 		"overlay":   {`<disk type='file' device='disk'><driver type='qcow2'/><source file='/s/vaultfs-u.overlays/vda.qcow2'/>`, []string{"/s/vaultfs-u.overlays/vda.qcow2", "--shallow"}},
 	} {

@@ -32,7 +32,7 @@ func (m *merger) waitReady(o overlay) error {
 			return errAgain // the guest has stopped, or somebody was faster
 		case n.disk.Mirror == nil:
 			return m.again(o, fmt.Errorf("QEMU gave up the commit, for lack of space or a failure of %s: see dmesg and /var/log/libvirt/qemu", o.Base))
-		case n.disk.Mirror.Job != activeCommit || n.disk.Mirror.Source == nil || pathOf(n.disk.Mirror.Source) != o.Base:
+		case n.disk.Mirror.Job != activeCommit || n.mirror != o.Base:
 			return fmt.Errorf("somebody has begun another block job (%s) on it: wait until that has ended", n.disk.Mirror.Job)
 		case n.disk.Mirror.Ready == "yes":
 			return nil
@@ -68,6 +68,7 @@ func (m *merger) pivot(o overlay, target string) error {
 		}
 		return err
 	}
+	m.committed = true
 	m.did("committed the overlay of disk %s into %s, while the guest ran", o.Target, o.Base)
 	return nil
 }

@@ -43,8 +43,6 @@ func (d *disk) overlayable() error {
 		return fmt.Errorf("disk %s cannot be read with --method snapshot: %s; use --method backup", d.target, d.special)
 	case d.kind == "network":
 		return fmt.Errorf("disk %s is on the network (%s), and --method snapshot needs images on this host: use --method backup", d.target, d.path)
-	case d.kind == "volume":
-		return fmt.Errorf("disk %s is defined as a volume of a storage pool (%s), which libvirt would change into a path when the overlay is taken off: use --method backup or --mode offline", d.target, d.path)
 	case strings.HasSuffix(filepath.Dir(d.path), overlaysSuffix):
 		return fmt.Errorf("disk %s lies on %s, an overlay of a vaultfs run that is in no journal: commit it with virsh blockcommit --active --shallow --pivot, never without --shallow", d.target, d.path)
 	case d.format == "":

@@ -50,6 +50,8 @@ type merger struct {
 	journal  *journal
 	patience time.Duration // how long a commit may go on without coming nearer to its end
 	did      func(format string, args ...any)
+
+	committed bool // the overlay that is being taken off, by this merger
 }
 
 const (
@@ -79,6 +81,7 @@ var errAgain = errors.New("the guest keeps changing")
 
 // merge takes one overlay off.
 func (m *merger) merge(o overlay) (err error) {
+	m.committed = false
 	for range mergeTurns {
 		var done bool
 		if done, err = m.step(o); done || err != nil && !errors.Is(err, errAgain) {
@@ -172,7 +175,9 @@ func (m *merger) discard(o overlay) error {
 		if err := os.Remove(o.File); err != nil {
 			return err
 		}
-		m.did("removed the overlay %s of disk %s", o.File, o.Target)
+		if !m.committed {
+			m.did("removed the overlay of disk %s, all of whose data is in %s", o.Target, o.Base)
+		}
 	}
 	unmark(o)
 	if strings.HasSuffix(filepath.Dir(o.File), overlaysSuffix) {

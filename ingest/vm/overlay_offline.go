@@ -30,13 +30,14 @@ func (m *merger) commitOffline(o overlay, p place) error {
 	if n.above != "" {
 		return o.buried(n.above)
 	}
-	home, err := withoutOverlay(*n.disk, o)
+	home, err := withoutOverlay(n, o)
 	if err != nil {
 		return err
 	}
 	if err := commitFile(context.Background(), o, home); err != nil {
 		return err
 	}
+	m.committed = true
 	m.did("committed the overlay of disk %s into %s, while the guest was off", o.Target, o.Base)
 	if err := mark(o); err != nil {
 		return err
@@ -51,6 +52,7 @@ func commitFile(ctx context.Context, o overlay, home *libvirtxml.DomainDisk) err
 		return err
 	}
 	d := diskOf(home)
+	d.path = o.Base // also of a volume of a storage pool
 	if d.special != "" {
 		return fmt.Errorf("it cannot be committed while the VM is off: %s; start the VM", d.special)
 	}
@@ -165,13 +167,14 @@ func syncFile(path string) error {
 
 // withoutOverlay is a disk that names an overlay as it was before that was put on. libvirt keeps all that it was in
 // <backingStore>; where it does not, the path and the format are what is known.
-func withoutOverlay(d libvirtxml.DomainDisk, o overlay) (*libvirtxml.DomainDisk, error) {
+func withoutOverlay(n naming, o overlay) (*libvirtxml.DomainDisk, error) {
+	d := *n.disk
 	below := d.BackingStore
-	if below == nil || below.Source == nil {
+	switch {
+	case n.below == "":
 		below = &libvirtxml.DomainDiskBackingStore{Format: &libvirtxml.DomainDiskFormat{Type: o.Format}, Source: sourceOf(o.Base)}
-	}
-	if path := pathOf(below.Source); path != o.Base {
-		return nil, fmt.Errorf("the VM's definition says that it lies on %q and not on %s, as it must", path, o.Base)
+	case n.below != o.Base:
+		return nil, fmt.Errorf("the VM's definition says that it lies on %q and not on %s, as it must", n.below, o.Base)
 	}
 	if below.Format == nil || below.Format.Type != o.Format {
 		return nil, fmt.Errorf("the VM's definition does not say that %s is %s, as it must", o.Base, o.Format)
@@ -203,12 +206,12 @@ func (m *merger) redefine(o overlay) error {
 		return err
 	}
 	d := m.link.reach()
-	if n := namingOf(all.saved, o.File); n.named() {
+	if n := all.naming(all.saved, o.File); n.named() {
 		if err := redefineSaved(d, all.saved, n, o); err != nil {
 			return fmt.Errorf("what the saved guest is restored to: %w", err)
 		}
 	}
-	if n := namingOf(all.inactive, o.File); n.named() {
+	if n := all.naming(all.inactive, o.File); n.named() {
 		if err := redefineDisk(d, n, o); err != nil {
 			return fmt.Errorf("the VM's definition: %w", err)
 		}
@@ -220,7 +223,7 @@ func redefineDisk(d *libvirt.Domain, n naming, o overlay) error {
 	if n.above != "" {
 		return o.buried(n.above)
 	}
-	home, err := withoutOverlay(*n.disk, o)
+	home, err := withoutOverlay(n, o)
 	if err != nil {
 		return err
 	}
@@ -238,7 +241,7 @@ func redefineSaved(d *libvirt.Domain, x *libvirtxml.Domain, n naming, o overlay)
 	if n.above != "" {
 		return o.buried(n.above)
 	}
-	home, err := withoutOverlay(*n.disk, o)
+	home, err := withoutOverlay(n, o)
 	if err != nil {
 		return err
 	}

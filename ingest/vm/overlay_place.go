@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"slices"
 
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -11,6 +12,7 @@ import (
 
 // definitions are all the places where libvirt names a guest's images.
 type definitions struct {
+	domain   *libvirt.Domain
 	live     *libvirtxml.Domain // what runs; nil if nothing does
 	inactive *libvirtxml.Domain // what is started the next time; nil of a transient domain
 	saved    *libvirtxml.Domain // what a managed save is restored to; nil if there is none
@@ -29,7 +31,7 @@ func readDefinitions(l *link) (*definitions, error) {
 }
 
 func definitionsOf(d *libvirt.Domain) (*definitions, error) {
-	all := new(definitions)
+	all := &definitions{domain: d}
 	now, err := parsedXML(d, libvirt.DOMAIN_XML_SECURE)
 	if err != nil {
 		return nil, err
@@ -78,45 +80,74 @@ type place struct {
 
 // naming is one definition's word for an overlay.
 type naming struct {
-	disk  *libvirtxml.DomainDisk // that names it; nil for none
-	above string                 // the image that lies on it, put there by somebody else; "" for none
-	below string                 // the image that it lies on; "" if that is not said
+	disk   *libvirtxml.DomainDisk // that names it; nil for none
+	above  string                 // the image that lies on it, put there by somebody else; "" for none
+	below  string                 // the image that it lies on; "" if that is not said
+	mirror string                 // the image that a block job copies it to; "" for none
 }
 
 func (n naming) named() bool { return n.disk != nil }
 
 // find says where an overlay is named.
 func (d *definitions) find(o overlay) place {
-	p := place{active: d.active(), live: namingOf(d.live, o.File), inactive: namingOf(d.inactive, o.File), saved: namingOf(d.saved, o.File)}
-	p.liveBase = !p.live.named() && namingOf(d.live, o.Base).named()
+	p := place{active: d.active(), live: d.naming(d.live, o.File), inactive: d.naming(d.inactive, o.File), saved: d.naming(d.saved, o.File)}
+	p.liveBase = !p.live.named() && d.naming(d.live, o.Base).named()
 	return p
 }
 
-func namingOf(x *libvirtxml.Domain, file string) naming {
+// naming is where one definition names an image.
+func (d *definitions) naming(x *libvirtxml.Domain, file string) naming {
 	if x == nil || x.Devices == nil {
 		return naming{}
 	}
 	for i := range x.Devices.Disks {
-		d := &x.Devices.Disks[i]
-		if d.Source == nil {
+		disk := &x.Devices.Disks[i]
+		chain := d.chain(disk)
+		at := slices.Index(chain, file)
+		if at < 0 {
 			continue
 		}
-		above, here := "", pathOf(d.Source)
-		for b := d.BackingStore; ; b = b.BackingStore {
-			below := ""
-			if b != nil && b.Source != nil {
-				below = pathOf(b.Source)
-			}
-			if here == file {
-				return naming{d, above, below}
-			}
-			if below == "" {
-				break
-			}
-			above, here = here, below
+		n := naming{disk: disk}
+		if at > 0 {
+			n.above = chain[at-1]
 		}
+		if at+1 < len(chain) {
+			n.below = chain[at+1]
+		}
+		if disk.Mirror != nil && disk.Mirror.Source != nil {
+			n.mirror = d.path(disk.Mirror.Source)
+		}
+		return n
 	}
 	return naming{}
+}
+
+// chain is the paths of a disk's images as far as its definition says them, top first.
+func (d *definitions) chain(disk *libvirtxml.DomainDisk) (paths []string) {
+	if disk.Source == nil {
+		return nil
+	}
+	paths = append(paths, d.path(disk.Source))
+	for b := disk.BackingStore; b != nil && b.Source != nil; b = b.BackingStore {
+		paths = append(paths, d.path(b.Source))
+	}
+	return paths
+}
+
+// path is that of a source, also of one that is a volume of a storage pool.
+func (d *definitions) path(s *libvirtxml.DomainDiskSource) string {
+	one := disk{kind: sourceKind(s), path: pathOf(s), volume: s.Volume}
+	if one.kind != "volume" {
+		return one.path
+	}
+	conn, err := d.domain.DomainGetConnect()
+	if err != nil {
+		return one.path
+	}
+	defer conn.Close()
+	// A volume that is not found keeps its name, which is no path, and so is none of the images that are looked for.
+	_ = resolveVolume(&virt.Host{Conn: conn}, &one)
+	return one.path
 }
 
 // inPlace says what is not as it is while the guest is read: the overlay on top, our image right below, no job at it.
