@@ -21,7 +21,7 @@ func (p *plan) apply(ctx context.Context) (_ *libvirt.Domain, err error) {
 			err = fmt.Errorf("VM %q: %w", p.name, made.all(err))
 		}
 	}()
-	for dir := range p.needs() {
+	for _, dir := range p.needs() {
 		dirs, err := makeDirs(dir)
 		for _, d := range dirs {
 			made.add(d, os.Remove)
@@ -49,7 +49,32 @@ func (p *plan) apply(ctx context.Context) (_ *libvirt.Domain, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := p.reconnect(ctx); err != nil {
+		return nil, err
+	}
 	return p.define()
+}
+
+const (
+	// awayTime is how long libvirt may be away, as it is when its daemon is restarted, before it is given up.
+	awayTime = 30 * time.Second
+	// redialPause is between two tries to reach it again.
+	redialPause = 500 * time.Millisecond
+)
+
+// reconnect reaches libvirt anew: writing the disks may have taken hours, and a connection does not outlive its daemon.
+func (p *plan) reconnect(ctx context.Context) error {
+	for end := time.Now().Add(awayTime); ; time.Sleep(redialPause) {
+		h, err := virt.Connect(p.host.URI)
+		if err == nil {
+			p.host.Close()
+			p.host = h
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // define gives the definition to libvirt, once more making sure that no domain is replaced: libvirt would replace one

@@ -52,8 +52,8 @@ func Define(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, o Options) (
 	if err != nil {
 		return nil, err
 	}
-	defer h.Close()
 	p := &plan{repo: r, snap: snap, host: h, options: &o, doc: doc, domain: doc.Root(), result: &Result{URI: h.URI}}
+	defer func() { p.host.Close() }()
 	if err := p.workOut(ctx); err != nil {
 		return nil, err
 	}

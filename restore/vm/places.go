@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -97,7 +98,7 @@ func (p *plan) add(f planned) error {
 
 // checkPlaces makes sure that everything that is to be written has a directory, or can get one.
 func (p *plan) checkPlaces(context.Context) error {
-	for dir := range p.needs() {
+	for _, dir := range p.needs() {
 		if err := writable(dir); err != nil {
 			return err
 		}
@@ -105,16 +106,17 @@ func (p *plan) checkPlaces(context.Context) error {
 	return nil
 }
 
-// needs are the directories that are written to.
-func (p *plan) needs() map[string]bool {
-	dirs := map[string]bool{}
+// needs are the directories that are written to, sorted.
+func (p *plan) needs() []string {
+	var dirs []string
 	for _, f := range p.files {
-		dirs[filepath.Dir(f.path)] = true
+		dirs = append(dirs, filepath.Dir(f.path))
 	}
 	if p.tpm != nil {
-		dirs[p.places.tpm] = true
+		dirs = append(dirs, p.places.tpm)
 	}
-	return dirs
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }
 
 // writable fails unless the directory, or the nearest one above it that exists, can be written to.

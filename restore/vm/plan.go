@@ -84,8 +84,8 @@ func (p *plan) warn(format string, args ...any) {
 // noteMetadata says that libvirt's snapshots and checkpoints do not come back: the disks are restored without the
 // states that those name.
 func (p *plan) noteMetadata() {
-	for item, what := range map[string]string{snapshotsItem: "snapshots", checkpointsItem: "checkpoints"} {
-		if p.snap.Item(item) != nil {
+	for _, m := range [][2]string{{snapshotsItem, "snapshots"}, {checkpointsItem, "checkpoints"}} {
+		if item, what := m[0], m[1]; p.snap.Item(item) != nil {
 			p.note("the %s that libvirt knew of are not made again, as the restored disks do not hold them; %s tells what there was", what, item)
 		}
 	}

@@ -103,7 +103,7 @@ func (p *plan) lookAtPaths() {
 	if !ok {
 		return
 	}
-	for dir := range p.needs() {
+	for _, dir := range p.needs() {
 		if p.tpm != nil && dir == p.places.tpm {
 			continue // swtpm's, and as libvirt makes it
 		}
