@@ -244,6 +244,11 @@ func TestWhatTheHostLacks(t *testing.T) {
 	w, name := small(t, "/nonexistent", `<interface type='network'><source network='no-such-net'/></interface>
 		<interface type='bridge'><source bridge='no-such-br'/></interface>
 		<disk type='file' device='disk'><driver type='raw'/><source file='/nonexistent/passed'/><target dev='vdc' bus='virtio'/><readonly/></disk>
+		<disk type='volume' device='cdrom'><driver name='qemu' type='raw'/><source pool='no-such-pool' volume='x.iso'/><target dev='hda' bus='ide'/><readonly/></disk>
+		<disk type='block' device='cdrom'><driver name='qemu' type='raw'/><source dev='/dev/no-such-drive'/><target dev='hdb' bus='ide'/><readonly/></disk>
+		<disk type='file' device='floppy'><source file='/dev/null'/><target dev='fda' bus='fdc'/></disk>
+		<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0xfe' slot='0x1f' function='0x7'/></source></hostdev>
+		<tpm model='tpm-crb'><backend type='emulator' version='2.0'><encryption secret='7d3f1c52-0000-4a0c-8c7b-0b6f1e6ad001'/></backend></tpm>
 		<filesystem type='mount'><source dir='/nonexistent/share'/><target dir='s'/></filesystem>
 		<emulator>/nonexistent/qemu</emulator>`)
 	result, err := w.define(t, Options{DiskDir: closed, Start: true})
@@ -252,8 +257,10 @@ func TestWhatTheHostLacks(t *testing.T) {
 	}
 	wantError(t, err, name, "is restored and defined, but it does not start", "no-such-net", "set that right")
 	wantSaid(t, result.Warnings, `its network "no-such-net" does not exist here`, "its bridge no-such-br does not exist here",
-		"disk vdc is left out: /nonexistent/passed is neither", "the folder /nonexistent/share", "QEMU's user cannot pass "+closed)
-	wantSaid(t, result.Changes, "emulator: libvirt's own choice")
+		"disk vdc is left out: /nonexistent/passed is neither", "the folder /nonexistent/share", "QEMU's user cannot pass "+closed,
+		"the PCI device 0000:fe:1f.7", "its TPM's state is encrypted with the secret 7d3f1c52", "the snapshot holds no TPM state")
+	wantSaid(t, result.Changes, "emulator: libvirt's own choice", "disk hda: an empty drive, as volume x.iso of pool no-such-pool", "disk hdb: an empty drive, as /dev/no-such-drive")
+	wantSaid(t, result.Notes, "disk fda: /dev/null is not in the snapshot, and used as it is")
 	if result.Started || len(result.Written) != 2 {
 		t.Errorf("%+v", result)
 	}

@@ -23,7 +23,8 @@ func (p *plan) planLeftOut(e *etree.Element, target string) {
 	case there:
 		p.note("disk %s: %s is not in the snapshot, and used as it is on this host", target, what)
 	case device == "cdrom" || device == "floppy":
-		removeAll(e, "source", "backingStore")
+		removeAll(e, "source", "backingStore", "auth", "encryption")
+		e.CreateAttr("type", "file")
 		p.change("disk %s: an empty drive, as %s is not on this host", target, what)
 	default:
 		remove(e)
