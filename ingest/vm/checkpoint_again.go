@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"libvirt.org/go/libvirt"
@@ -16,6 +17,9 @@ import (
 // nothing, which go on marking and cannot be removed; and bitmaps can be taken away under a checkpoint, which libvirt
 // then refuses to delete. Both are mended by describing anew to libvirt what there is (VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE).
 
+// ifWhole lets redefine fail where a disk has no whole bitmap of the checkpoint.
+const ifWhole = libvirt.DOMAIN_CHECKPOINT_CREATE_REDEFINE | libvirt.DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
+
 // findAgain has libvirt know the checkpoint of a snapshot again, of those of its disks where the running guest still has
 // a whole bitmap. It tells whether there is one.
 func findAgain(d *libvirt.Domain, s *repo.Snapshot) bool {
@@ -23,14 +27,23 @@ func findAgain(d *libvirt.Domain, s *repo.Snapshot) bool {
 	if name == "" {
 		return false
 	}
-	const check = libvirt.DOMAIN_CHECKPOINT_CREATE_REDEFINE | libvirt.DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
 	var whole []string
 	for _, it := range s.Items {
-		if it.Checkpoint == name && redefine(d, name, []string{it.Name}, check) == nil {
+		if it.Checkpoint == name && redefine(d, name, []string{it.Name}, ifWhole) == nil {
 			whole = append(whole, it.Name)
 		}
 	}
-	return len(whole) > 0 && redefine(d, name, whole, check) == nil
+	return len(whole) > 0 && redefine(d, name, whole, ifWhole) == nil
+}
+
+// findOlder has libvirt know again those earlier checkpoints whose bitmap is in a disk of the running guest though libvirt
+// has forgotten them, as after its image was set back to an older copy. They are removed with the others.
+func (p *plan) findOlder(d *libvirt.Domain, target string) {
+	for _, name := range p.made {
+		if !slices.Contains(p.old, name) && redefine(d, name, []string{target}, ifWhole) == nil {
+			p.old = append(p.old, name)
+		}
+	}
 }
 
 // redefine has libvirt know a checkpoint of those disks, in place of what it knew of it.

@@ -113,6 +113,9 @@ func (l *live) plan(r *run) {
 		} else {
 			l.whyFull[d.target] = why
 		}
+		if bitmaps != nil && !bitmaps[d.target].whole {
+			r.plan.findOlder(r.domain, d.target)
+		}
 	}
 	if r.plan.unmade == "" && !slices.ContainsFunc(l.guest.disks, func(d disk) bool { return d.keepsBitmap() == "" }) {
 		r.plan.unmade = "no disk has an image that keeps a dirty bitmap"
@@ -247,8 +250,9 @@ func (l *live) thawLeft(state libvirt.DomainState) {
 	l.warning = warning
 }
 
-// open makes sure that the job is of the disks we know, since one may have been plugged in meanwhile (from here on
-// libvirt refuses that), and connects to each.
+// open makes sure that the job is of the disks we know, since one may have been plugged in or out meanwhile, and connects
+// to each. From here on libvirt refuses to take one out; one that is plugged in later was not there at the moment that
+// the snapshot is of.
 func (l *live) open(ctx context.Context) error {
 	now, text, err := liveGuest(l.link.reach())
 	if err != nil {

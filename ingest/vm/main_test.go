@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // childEnv makes the test binary a process to be killed: "begin NAME SCRATCHDIR" begins a live backup of the VM and
-// hangs, "freeze NAME SCRATCHDIR" hangs while it is frozen.
+// hangs, "freeze NAME SCRATCHDIR" hangs while it is frozen, "ingest-STEP NAME STATEDIR" hangs at a step of a backup.
 const childEnv = "VAULTFS_TEST_CHILD"
 
 // children are the other deeds of such a process, by name: "NAME VM STATEDIR".
@@ -33,6 +34,14 @@ func TestMain(m *testing.M) {
 }
 
 func child(what, name, dir string) error {
+	hang := func() error {
+		fmt.Println("hangs")
+		time.Sleep(time.Hour)
+		return nil
+	}
+	if step, ok := strings.CutPrefix(what, "ingest-"); ok {
+		return ingestChild(step, name, dir, hang)
+	}
 	h, err := virt.Connect(uri)
 	if err != nil {
 		return err
@@ -40,11 +49,6 @@ func child(what, name, dir string) error {
 	d, err := h.Lookup(name)
 	if err != nil {
 		return err
-	}
-	hang := func() error {
-		fmt.Println("hangs")
-		time.Sleep(time.Hour)
-		return nil
 	}
 	if do := children[what]; do != nil {
 		r, err := newTestRun(d, &Options{StateDir: dir})

@@ -20,6 +20,7 @@ type plan struct {
 	from string         // the base's checkpoint
 	why  string         // there is no base
 	old  []string       // checkpoints of this repository that the guest has
+	made []string       // all that the source's snapshots were made with
 
 	unmade string // why no checkpoint is made; "" when one is
 }
@@ -36,6 +37,11 @@ func newPlan(ctx context.Context, r *repo.Repo, d *libvirt.Domain, source string
 	if err != nil && len(snapshots) == 0 {
 		p.why = "the snapshots cannot be read"
 		return p
+	}
+	for _, s := range snapshots {
+		if name := baseCheckpoint(s, nil); name != "" && s.Source == source {
+			p.made = append(p.made, name)
+		}
 	}
 	if lost := newestMarked(snapshots, source, p.old); lost != nil && findAgain(d, lost) {
 		p.old = append(p.old, baseCheckpoint(lost, nil))

@@ -195,14 +195,35 @@ func (f *fixer) checkpoint() error {
 		if err != nil {
 			return err
 		}
-		if active, err := f.domain.IsActive(); !committed && err == nil && active {
-			if err := removeCheckpoint(f.domain, name); err != nil {
-				return fmt.Errorf("removing the checkpoint %s: %w", name, err)
+		if active, err := f.domain.IsActive(); err == nil && active {
+			if err := f.keepOne(name, committed); err != nil {
+				return err
 			}
-			f.did("removed the checkpoint %s of a backup that was not committed", name)
 		}
 	}
 	return f.journal.update(func(e *entry) { e.Checkpoint = "" })
+}
+
+// keepOne does with the checkpoint of a backup, and with those before it, what the run would have done had it not died.
+func (f *fixer) keepOne(name string, committed bool) error {
+	own, err := ownCheckpoints(f.domain, checkpointPrefix(f.repo))
+	if err != nil {
+		return err
+	}
+	for _, one := range own {
+		if (one == name) == committed {
+			continue
+		}
+		if err := removeCheckpoint(f.domain, one); err != nil {
+			return fmt.Errorf("removing the checkpoint %s: %w", one, err)
+		}
+		if committed {
+			f.did("removed the checkpoint %s, as a newer backup was committed", one)
+		} else {
+			f.did("removed the checkpoint %s of a backup that was not committed", one)
+		}
+	}
+	return nil
 }
 
 // snapshotOf tells whether the snapshot of a checkpoint is there.
