@@ -7,17 +7,17 @@ set -euo pipefail
 vaultfs=$(realpath "${1:?usage: demo.sh VAULTFS}")
 here=$(cd "$(dirname "$0")" && pwd)
 export LIBVIRT_DEFAULT_URI=qemu:///system
-guest=vaultfs-demo-$$ copy=vaultfs-demo-$$-restored
+guest=vaultfs-demo-$$ copy=vaultfs-demo-$$-overlay back=vaultfs-demo-$$-restored
 work=$(mktemp -d /var/tmp/vaultfs-demo.XXXXXX)
 chmod 755 "$work" # QEMU runs as a user of its own
 mnt=$work/mnt
 
 cleanup() {
   set +e
-  virsh -q destroy "$copy" 2>/dev/null
-  virsh -q destroy "$guest" 2>/dev/null
-  virsh -q undefine "$copy" 2>/dev/null
-  virsh -q undefine "$guest" 2>/dev/null
+  for vm in "$copy" "$back" "$guest"; do
+    virsh -q destroy "$vm"
+    virsh -q undefine "$vm" --checkpoints-metadata
+  done 2>/dev/null
   mountpoint -q "$work/fs" && umount "$work/fs"
   mountpoint -q "$mnt" && { "$vaultfs" umount "$mnt" || umount -l "$mnt"; }
   rm -rf "$work"
@@ -96,7 +96,7 @@ virsh -q start "$guest"
 wait_agent "$guest"
 
 step "Make an encrypted repository"
-export VAULTFS_REPO=$work/repo VAULTFS_PASSWORD_FILE=$work/password
+export VAULTFS_REPO=$work/repo VAULTFS_PASSWORD_FILE=$work/password VAULTFS_STATE_DIR=$work/state
 (umask 077; head -c 16 /dev/urandom | base64 >"$VAULTFS_PASSWORD_FILE")
 run "$vaultfs" init
 
@@ -109,9 +109,10 @@ in_guest "$guest" "dd if=/dev/urandom of=/root/new bs=1M count=20; echo 'Dear ad
 letter=$(in_guest "$guest" "sha256sum </root/letter")
 echo "the guest says that the SHA-256 of its letter is ${letter%% *}"
 
-step "Back it up again"
+step "Back it up again: only what has changed is read"
 run "$vaultfs" ingest vm "$guest" --name demo
 virsh -q domstate "$guest"
+virsh -q checkpoint-list "$guest"
 
 step "Both snapshots, and what the second one cost"
 run "$vaultfs" snapshots
@@ -149,6 +150,14 @@ cat "$work/letter"
 step "Restore the disk to a file, and compare"
 run "$vaultfs" restore vm/demo@latest:disks/vda.qcow2 --to "$work/restored.qcow2"
 run qemu-img compare "$work/restored.qcow2" "$disk"
+
+step "Bring the whole VM back in one command"
+run "$vaultfs" restore vm/demo --define --name "$back" --disk-dir "$work/vm" --start
+wait_agent "$back"
+again=$(in_guest "$back" "sha256sum </root/letter")
+[ "$again" = "$letter" ] || { echo "it says ${again%% *}, which is another letter" >&2; exit 1; }
+echo "it has the letter"
+virsh -q destroy "$back"
 
 step "Prove every byte of the repository"
 run "$vaultfs" verify --read-data
