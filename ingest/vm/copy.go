@@ -32,6 +32,23 @@ func (r *run) copyDisks(ctx context.Context, s *repo.Session, src source) error 
 	if err := r.audit(ctx, src, disks, bases); err != nil {
 		return err
 	}
+	if err := r.expect(ctx, s, src, disks, bases); err != nil {
+		return err
+	}
+	items, err := r.copyEach(ctx, s, src, disks, bases)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if err := s.AddItem(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expect adds up what there is to be read, and makes sure that there is room for it.
+func (r *run) expect(ctx context.Context, s *repo.Session, src source, disks []openDisk, bases []*repo.Disk) error {
 	var total int64
 	incremental := true
 	for i, d := range disks {
@@ -46,12 +63,27 @@ func (r *run) copyDisks(ctx context.Context, s *repo.Session, src source) error 
 		return err
 	}
 	r.options.Progress.Total.Add(total)
-	for i, d := range disks {
-		if err := r.copyDisk(ctx, s, d, bases[i]); err != nil {
-			return readError(ctx, src, d, err)
-		}
-	}
 	return nil
+}
+
+// copyEach copies the disks. If a bitmap is seen to be wrong on the way it begins again, with all that there is.
+func (r *run) copyEach(ctx context.Context, s *repo.Session, src source, disks []openDisk, bases []*repo.Disk) (items []repo.Item, err error) {
+	for i, d := range disks {
+		it, lie, err := r.copyDisk(ctx, s, d, bases[i])
+		if err != nil {
+			return nil, readError(ctx, src, d, err)
+		}
+		if lie != nil {
+			r.distrust(d, lie, disks, bases)
+			r.result.Disks = nil
+			if err := r.expect(ctx, s, src, disks, bases); err != nil {
+				return nil, err
+			}
+			return r.copyEach(ctx, s, src, disks, bases)
+		}
+		items = append(items, it)
+	}
+	return items, nil
 }
 
 // openBases opens what the disks were at the checkpoint, of those that are read incrementally.
@@ -82,33 +114,35 @@ func toRead(ctx context.Context, d openDisk, base *repo.Disk) (int64, error) {
 	return ingest.ChangedBytes(ctx, d, d.Dirty)
 }
 
-// copyDisk copies one disk and makes it an item.
-func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk) error {
+// copyDisk copies one disk. A lie is a place where its bitmap was seen to be wrong.
+func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk) (it repo.Item, lie *ingest.AuditError, err error) {
 	p := r.options.Progress
 	read, before := p.Read.Load(), s.Stats()
 	out := Disk{Target: d.target, Path: d.path, Size: d.Size(), Checkpoint: d.checkpoint, Audited: r.audited[len(r.result.Disks)]}
-	root, err := r.copyData(ctx, s, d, base, &out)
-	if err != nil {
-		return err
+	var root chunk.ID
+	if base == nil {
+		out.How = "full: " + d.whyFull
+		root, err = ingest.CopyDisk(ctx, s, d, p)
+	} else {
+		root, lie, err = r.copyChanged(ctx, s, d, base, &out)
+	}
+	if err != nil || lie != nil {
+		return it, lie, err
 	}
 	after := s.Stats()
 	out.Read, out.New, out.Stored = p.Read.Load()-read, after.BytesNew-before.BytesNew, after.BytesAdded-before.BytesAdded
-	it := repo.Item{Name: d.target, Kind: repo.ItemDisk, Size: out.Size, Root: root, Checkpoint: d.checkpoint}
-	it.Origin = repo.Origin{Path: d.path, Format: d.format, How: out.How, Read: out.Read, Dirty: out.Dirty, New: out.New, Stored: out.Stored}
 	r.result.Disks = append(r.result.Disks, out)
-	return s.AddItem(it)
+	it = repo.Item{Name: d.target, Kind: repo.ItemDisk, Size: out.Size, Root: root, Checkpoint: d.checkpoint}
+	it.Origin = repo.Origin{Path: d.path, Format: d.format, How: out.How, Read: out.Read, Dirty: out.Dirty, New: out.New, Stored: out.Stored}
+	return it, nil, nil
 }
 
-// copyData copies all of a disk, or what has changed since the base.
-func (r *run) copyData(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk, out *Disk) (chunk.ID, error) {
-	if base == nil {
-		out.How = "full: " + d.whyFull
-		return ingest.CopyDisk(ctx, s, d, r.options.Progress)
-	}
+// copyChanged copies what has changed of a disk since the base.
+func (r *run) copyChanged(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk, out *Disk) (chunk.ID, *ingest.AuditError, error) {
 	out.How = "incremental from " + r.plan.base.Short()
 	changes, err := ingest.CopyChanged(ctx, s, d, d.Dirty, base, r.options.Progress)
 	if err != nil {
-		return chunk.ID{}, err
+		return chunk.ID{}, nil, err
 	}
 	out.Dirty = changes.Dirty
 	if changes.Loss != nil {
@@ -116,7 +150,7 @@ func (r *run) copyData(ctx context.Context, s *repo.Session, d openDisk, base *r
 			"VM %q: disk %s: %d bytes of the snapshot before are damaged in the repository (%v) and were read again from the guest: run vaultfs verify --read-data",
 			r.name, d.target, changes.Lost, changes.Loss))
 	}
-	return changes.Root, nil
+	return changes.Root, changes.Lie, nil
 }
 
 // readError names the disk, and what happened to the guest if that is why.
