@@ -31,6 +31,7 @@ func TestSnapshotsAndShutDown(t *testing.T) {
 	t.Run("snapshot taken and deleted", func(t *testing.T) { snapshotTakenAndDeleted(t, g) })
 	t.Run("others lie on a snapshot", func(t *testing.T) { othersLieOnSnapshot(t, g) })
 	t.Run("killed while a snapshot is merged", func(t *testing.T) { killedWhileMerging(t, g) })
+	t.Run("restarts instead of shutting down", func(t *testing.T) { restartsInstead(t, g) })
 	t.Run("shut down by its agent", func(t *testing.T) { shutDownByAgent(t, g) })
 	t.Run("shut down by its power button, by a run that is killed", func(t *testing.T) { shutDownByPowerButton(t, g) })
 	if got := fileSum(t, testguest.Image(t)); got != base {
@@ -38,10 +39,30 @@ func TestSnapshotsAndShutDown(t *testing.T) {
 	}
 }
 
+// setShutdown makes a script what the agent shuts the guest down with. Debian's own wants D-Bus, which the image has not.
+func setShutdown(g *testguest.Guest, script string) {
+	g.Run(`rm -f /sbin/shutdown; cat >/sbin/shutdown <<'END'
+#!/bin/sh
+` + script + `
+END
+chmod +x /sbin/shutdown`)
+}
+
+// restartsInstead is a guest whose agent goes and comes again, as it does when the guest restarts.
+func restartsInstead(t *testing.T, g *testguest.Guest) {
+	setShutdown(g, `systemd-run sh -c 'sleep 1; systemctl stop qemu-guest-agent; sleep 3; systemctl start qemu-guest-agent'`)
+	r := offlineRun(t, g, time.Minute)
+	_, err := beginOff(t.Context(), r)
+	wantError(t, err, g.Name, "restarted instead of shutting down", "nothing was backed up", "--mode live")
+	wantState(t, g, "running")
+	wantNothingLeft(t, leave(r))
+	g.WaitAgent()
+}
+
 func shutDownByAgent(t *testing.T, g *testguest.Guest) {
 	sums := strings.Fields(g.Run(`head -c 3000000 /dev/urandom >/root/file; head -c 3000000 /dev/urandom >/data/file
-		sha256sum /root/file /data/file
-		rm /sbin/shutdown; printf '#!/bin/sh\nexec systemctl poweroff\n' >/sbin/shutdown; chmod +x /sbin/shutdown`)) // Debian's wants D-Bus, which the image has not
+		sha256sum /root/file /data/file`))
+	setShutdown(g, "systemctl poweroff")
 	r, state := newRepo(t), t.TempDir()
 	result, err := Ingest(t.Context(), r, g.Name, Options{Connect: uri, Mode: ModeOffline, Shutdown: true, StateDir: state})
 	if err != nil {

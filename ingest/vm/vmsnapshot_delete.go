@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"libvirt.org/go/libvirt"
@@ -126,7 +128,15 @@ func deleteExternal(ctx context.Context, at *atGuest, s *libvirt.DomainSnapshot,
 	}
 	m := newMerger(at.link, at.journal)
 	m.did = func(format string, args ...any) { r.Done = append(r.Done, fmt.Sprintf(format, args...)) }
-	return m.all()
+	if err := m.all(); err != nil {
+		return err
+	}
+	for _, d := range r.Disks {
+		if dir := filepath.Dir(d.File); strings.HasPrefix(dir, snapshotDir(at.stateDir)+"/") {
+			os.Remove(dir) // fails while there is another overlay in it
+		}
+	}
+	return nil
 }
 
 // announceMerge writes the overlays into the journal, and takes libvirt's name from the snapshot.

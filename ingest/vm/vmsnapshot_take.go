@@ -100,6 +100,9 @@ func (t *taking) plan(ctx context.Context, program string) (err error) {
 	if t.state, _, err = d.GetState(); err != nil {
 		return virt.Sentence(err)
 	}
+	if err := mayTake(d); err != nil {
+		return err
+	}
 	flags := libvirt.DOMAIN_XML_INACTIVE
 	active := t.state != libvirt.DOMAIN_SHUTOFF && t.state != libvirt.DOMAIN_CRASHED
 	if active {
@@ -135,10 +138,28 @@ func (t *taking) plan(ctx context.Context, program string) (err error) {
 	if err := t.placeDisks(); err != nil {
 		return err
 	}
-	t.remark(d)
+	t.remark()
 	t.xml, err = t.describe(program)
 	return err
 }
+
+// mayTake refuses VMs whose disks libvirt names in more places than a snapshot changes, or forgets.
+func mayTake(d *libvirt.Domain) error {
+	persistent, err := d.IsPersistent()
+	if err != nil {
+		return virt.Sentence(err)
+	}
+	if !persistent {
+		return errors.New("it is transient: once it is off libvirt knows neither it nor its snapshots; define it first (virsh define)")
+	}
+	if saved, err := d.HasManagedSaveImage(0); err == nil && saved {
+		return errors.New("it is saved (virsh managedsave), and what it is restored to would go on without the snapshot: start it first, or drop what was saved (virsh managedsave-remove)")
+	}
+	return nil
+}
+
+// snapshotDir is where overlays of block devices are: there is no place beside these.
+func snapshotDir(stateDir string) string { return filepath.Join(stateDir, "snapshots") }
 
 // placeDisks says where each disk's overlay comes: beside its image, or, of a block device, in the state directory.
 func (t *taking) placeDisks() error {
@@ -149,7 +170,7 @@ func (t *taking) placeDisks() error {
 			dir := filepath.Dir(d.path)
 			name := strings.TrimSuffix(filepath.Base(d.path), filepath.Ext(d.path))
 			if d.kind == "block" {
-				dir, name = filepath.Join(t.stateDir, "snapshots", t.guest.uuid), d.target
+				dir, name = filepath.Join(snapshotDir(t.stateDir), t.guest.uuid), d.target
 				if err := makePassable(dir); err != nil {
 					return fmt.Errorf("directory for overlays: %w", err)
 				}
@@ -168,7 +189,7 @@ func (t *taking) placeDisks() error {
 }
 
 // remark tells what the snapshot is not, and what comes of it.
-func (t *taking) remark(d *libvirt.Domain) {
+func (t *taking) remark() {
 	r := t.result
 	r.Notes = append(r.Notes, "this is not a backup: it lies on the same disks as the VM, and is lost with them")
 	if r.Kind == KindInternal {
@@ -182,9 +203,6 @@ func (t *taking) remark(d *libvirt.Domain) {
 		} else {
 			r.Notes = append(r.Notes, l.String())
 		}
-	}
-	if saved, err := d.HasManagedSaveImage(0); err == nil && saved {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("VM %q is saved (virsh managedsave): the memory that it will be restored from is not in the snapshot", t.name))
 	}
 }
 

@@ -255,6 +255,44 @@ func TestExternalSnapshotOfAGuestThatIsOff(t *testing.T) {
 	}
 }
 
+// The overlay of a block device is in the state directory, which QEMU must be able to pass.
+func TestSnapshotOfABlockDevice(t *testing.T) {
+	image := filepath.Join(testguest.Dir(t), "image")
+	shell(t, "truncate", "-s", "32M", image)
+	loop := strings.TrimSpace(shell(t, "losetup", "--find", "--show", image))
+	t.Cleanup(func() { shell(t, "losetup", "--detach", loop) })
+	g := idle(t, testguest.Spec{NoAgent: true, Extra: `<disk type='block' device='disk'><driver name='qemu' type='raw'/>
+		<source dev='` + loop + `'/><target dev='vdb' bus='virtio'/></disk>`})
+	state := testguest.Dir(t)
+	r := take(t, g, SnapshotOptions{Name: "block", StateDir: state})
+	if len(r.Disks) != 2 || r.Disks[1].Image != loop || filepath.Dir(filepath.Dir(r.Disks[1].File)) != filepath.Join(state, "snapshots") || !exists(r.Disks[1].File) {
+		t.Errorf("disks: %+v", r.Disks)
+	}
+	wantState(t, g, "running")
+	if _, err := DeleteSnapshot(t.Context(), g.Name, r.Name, DeleteOptions{Connect: uri, StateDir: state}); err != nil {
+		t.Fatal(err)
+	}
+	if list := testguest.Virsh(t, "domblklist", g.Name); !strings.Contains(list, loop) {
+		t.Errorf("%s is not a disk of the guest:\n%s", loop, list)
+	}
+	wantOwnImages(t, g)
+	wantEmpty(t, filepath.Join(state, "snapshots"))
+}
+
+func TestGuestsThatHaveNoSnapshot(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	refused := func(words ...string) {
+		t.Helper()
+		_, err := TakeSnapshot(t.Context(), g.Name, SnapshotOptions{Connect: uri, StateDir: t.TempDir()})
+		wantError(t, err, append(words, g.Name)...)
+	}
+	testguest.Virsh(t, "managedsave", g.Name)
+	refused("is saved", "virsh managedsave-remove")
+	g.Start()
+	testguest.Virsh(t, "undefine", g.Name)
+	refused("is transient", "virsh define")
+}
+
 // Deleted half and killed, so that nothing but libvirt's name of the snapshot is left.
 func TestSnapshotWhoseOverlaysAreGone(t *testing.T) {
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "40M"}}})
