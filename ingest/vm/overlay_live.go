@@ -68,6 +68,13 @@ func (m *merger) pivot(o overlay, target string) error {
 		}
 		return err
 	}
+	all, err := readDefinitions(m.link)
+	if err != nil {
+		return err
+	}
+	if n := all.naming(all.live, o.Base); all.active() && (!n.named() || n.above != "") {
+		return fmt.Errorf("QEMU has committed it, but libvirt does not say that the disk is %s again", o.Base)
+	}
 	m.committed = true
 	m.did("committed the overlay of disk %s into %s, while the guest ran", o.Target, o.Base)
 	return nil
