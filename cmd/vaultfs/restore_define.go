@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,7 +57,7 @@ func (a *app) define(c *cobra.Command, r *repo.Repo, arg string, o defineOptions
 	ctx := c.Context()
 	a.onInterrupt = "; what had been made was removed, and no VM was defined"
 	if o.DiskDir != "" {
-		if err := a.outside(o.DiskDir); err != nil {
+		if err := a.outside(nearest(o.DiskDir)); err != nil {
 			return err
 		}
 	}
@@ -79,6 +81,15 @@ func (a *app) define(c *cobra.Command, r *repo.Repo, arg string, o defineOptions
 		return &statusError{statusPartial, err}
 	}
 	return err
+}
+
+// nearest is the directory, or the nearest above it that exists.
+func nearest(dir string) string {
+	dir = filepath.Clean(dir)
+	for _, err := os.Lstat(dir); err != nil && dir != filepath.Dir(dir); _, err = os.Lstat(dir) {
+		dir = filepath.Dir(dir)
+	}
+	return dir
 }
 
 // definedJSON ends a restore with --define.
