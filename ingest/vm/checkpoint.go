@@ -1,8 +1,11 @@
 package vm
 
 import (
+	"encoding/binary"
 	"encoding/xml"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -102,10 +105,28 @@ func checkpointXML(name string, disks []disk) (string, error) {
 
 // keepsBitmap says why a disk's image cannot keep a dirty bitmap; "" when it can.
 func (d *disk) keepsBitmap() (why string) {
-	if d.format == "qcow2" {
-		return ""
+	switch {
+	case d.format != "qcow2":
+		return fmt.Sprintf("its format is %s, and only qcow2 keeps a dirty bitmap", d.format)
+	case qcow2Version(d.path) == 2:
+		return "its image is qcow2 of version 2 (compat=0.10), which keeps no dirty bitmap: qemu-img amend -o compat=1.1 makes it newer while the VM is off"
 	}
-	return fmt.Sprintf("its format is %s, and only qcow2 keeps a dirty bitmap", d.format)
+	return ""
+}
+
+// qcow2Version is the version that the header of an image tells; 0 of one that cannot be read from here.
+// See docs/interop/qcow2.txt in QEMU's sources.
+func qcow2Version(path string) uint32 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var header [8]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil || string(header[:4]) != "QFI\xfb" {
+		return 0
+	}
+	return binary.BigEndian.Uint32(header[4:])
 }
 
 // removeCheckpoint removes a checkpoint of a running guest and those of its bitmaps that are there. One that is gone is

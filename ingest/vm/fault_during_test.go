@@ -263,9 +263,14 @@ func TestFaultsOfTheRepository(t *testing.T) {
 			after: empty,
 		}, during{
 			name: "vanishes at " + step, step: step,
-			do:    func(f *trial) { rename(f.t, f.repoDir, away) },
+			do: func(f *trial) {
+				shell(f.t, "cp", "-a", f.repoDir, away)
+				if err := os.RemoveAll(f.repoDir); err != nil {
+					f.t.Fatal(err)
+				}
+			},
 			fails: []string{"no such file or directory"},
-			after: func(f *trial) { rename(f.t, away, f.repoDir) },
+			after: func(f *trial) { rename(f.t, away, f.repoDir); f.repo = repoIn(t, f.repoDir) },
 		})
 	}
 	for _, c := range list {

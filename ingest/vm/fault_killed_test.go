@@ -127,14 +127,9 @@ func TestFaultsOfABootedGuest(t *testing.T) {
 	f.run("killed while it is frozen", func() { killedWhileAgentIsAsked(f.t, f) })
 	f.run("agent hangs", func() { hungAgent(f) })
 	f.run("agent hangs while it is frozen", func() { hungFreeze(f) })
-	f.run("reset", func() {
-		f.clean(f.mustIngest("reading", func() { f.virsh("reset") }))
-		f.g.WaitAgent()
-		f.clean(f.backup())
-	})
 	f.run("shuts down", func() {
 		f.fails("reading", func() {
-			f.g.Run("setsid sh -c 'sleep 0.2; systemctl poweroff --force' >/dev/null 2>&1 &")
+			f.g.Run("sync; setsid sh -c 'sleep 0.2; echo o >/proc/sysrq-trigger' >/dev/null 2>&1 &")
 			waitFor(f.t, "the guest to be off", func() bool { return f.g.State() == "shut off" })
 		}, f.g.Name, "stopped while it was being read")
 		f.usual = "shut off"
@@ -144,6 +139,13 @@ func TestFaultsOfABootedGuest(t *testing.T) {
 		if got := sumInside(f.t, restore(f.t, f.repo, result.Snapshot, "vda"), partition, "/root/file"); got != want {
 			f.t.Errorf("vda: sha256 %s, the guest says %s", got, want)
 		}
+	})
+	f.run("reset", func() {
+		f.g.Start()
+		f.g.WaitAgent()
+		f.usual = "running"
+		f.clean(f.mustIngest("reading", func() { f.virsh("reset") }))
+		f.clean(f.backup())
 	})
 }
 

@@ -54,7 +54,10 @@ func beginLive(ctx context.Context, r *run) (l *live, err error) {
 		l.link.close()
 		return nil, err
 	}
-	if err = l.begin(ctx, r.options); err == nil {
+	if err = l.begin(ctx, r.options); err == nil && l.checkpoint == "" {
+		err = l.journal.update(func(e *entry) { e.Checkpoint = "" }) // none was made after all
+	}
+	if err == nil {
 		err = l.open(ctx)
 	}
 	if err != nil {
@@ -215,12 +218,12 @@ func (l *live) try(d *libvirt.Domain, attempts []attempt) error {
 			}
 			return nil
 		}
-		failed = beginError(l.guest.name, l.scratch, err)
+		failed = err
 		if i+1 < len(attempts) && !checkpointTrouble(err) {
-			return failed
+			break
 		}
 	}
-	return failed
+	return beginError(l.guest.name, l.scratch, failed)
 }
 
 // settle writes down what the attempt that worked leaves out.
@@ -228,12 +231,13 @@ func (l *live) settle(a attempt, failed error) {
 	if failed == nil {
 		return
 	}
+	why := virt.Sentence(failed).Error()
 	for target := range l.incremental {
-		l.whyFull[target] = "libvirt could not use the checkpoint: " + failed.Error()
+		l.whyFull[target] = "libvirt could not use the checkpoint: " + why
 	}
 	l.incremental = nil
 	if a.checkpoint == "" && l.checkpoint != "" {
-		l.noCheckpoint = failed.Error()
+		l.noCheckpoint = why
 		l.checkpoint = ""
 	}
 }

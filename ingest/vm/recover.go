@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,12 +192,8 @@ func (f *fixer) checkpoint() error {
 		return nil
 	}
 	if f.repo != nil && strings.HasPrefix(name, checkpointPrefix(f.repo)) {
-		committed, err := snapshotOf(f.ctx, f.repo, name)
-		if err != nil {
-			return err
-		}
 		if active, err := f.domain.IsActive(); err == nil && active {
-			if err := f.keepOne(name, committed); err != nil {
+			if err := f.keepOne(name); err != nil {
 				return err
 			}
 		}
@@ -204,40 +201,41 @@ func (f *fixer) checkpoint() error {
 	return f.journal.update(func(e *entry) { e.Checkpoint = "" })
 }
 
-// keepOne does with the checkpoint of a backup, and with those before it, what the run would have done had it not died.
-func (f *fixer) keepOne(name string, committed bool) error {
+// keepOne does with the checkpoint of a backup what the run would have done had it not died: it goes if nothing was
+// committed, and those before it, of the same source, go if something was.
+func (f *fixer) keepOne(name string) error {
+	all, err := f.repo.Snapshots(f.ctx)
+	if err != nil && len(all) == 0 {
+		return err
+	}
+	at := slices.IndexFunc(all, func(s *repo.Snapshot) bool { return checkpointName(f.repo, s.ID) == name })
+	if at < 0 {
+		return f.remove(name, "of a backup that was not committed")
+	}
 	own, err := ownCheckpoints(f.domain, checkpointPrefix(f.repo))
 	if err != nil {
 		return err
 	}
-	for _, one := range own {
-		if (one == name) == committed {
+	for _, one := range notOfOthers(own, f.repo, all, all[at].Source) {
+		if one == name {
 			continue
 		}
-		if err := removeCheckpoint(f.domain, one); err != nil {
-			return fmt.Errorf("removing the checkpoint %s: %w", one, err)
-		}
-		if committed {
-			f.did("removed the checkpoint %s, as a newer backup was committed", one)
-		} else {
-			f.did("removed the checkpoint %s of a backup that was not committed", one)
+		if err := f.remove(one, "as a newer backup was committed"); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// snapshotOf tells whether the snapshot of a checkpoint is there.
-func snapshotOf(ctx context.Context, r *repo.Repo, checkpoint string) (bool, error) {
-	all, err := r.Snapshots(ctx)
-	if err != nil && len(all) == 0 {
-		return false, err
+func (f *fixer) remove(checkpoint, why string) error {
+	if _, err := f.domain.CheckpointLookupByName(checkpoint, 0); virt.IsCode(err, libvirt.ERR_NO_DOMAIN_CHECKPOINT) {
+		return nil
 	}
-	for _, s := range all {
-		if checkpointName(r, s.ID) == checkpoint {
-			return true, nil
-		}
+	if err := removeCheckpoint(f.domain, checkpoint); err != nil {
+		return fmt.Errorf("removing the checkpoint %s: %w", checkpoint, err)
 	}
-	return false, nil
+	f.did("removed the checkpoint %s %s", checkpoint, why)
+	return nil
 }
 
 // dropCheckpoint removes the checkpoint of a backup that came to nothing.

@@ -35,7 +35,7 @@ func (r *run) roomFor(ctx context.Context, toRead int64, before *repo.Snapshot, 
 	}
 	least, most := needed(toRead, before, incremental)
 	if free < least {
-		return fmt.Errorf("VM %q: only %d MiB are free in the repository, and %d MiB of this VM are to be read, which take %d MiB at the very least: free some, or use another repository",
+		return fmt.Errorf("VM %q: only %d MiB are free in the repository, and this backup, which reads %d MiB, needs %d MiB at the very least: free some, or use another repository",
 			r.name, free>>20, toRead>>20, least>>20)
 	}
 	if free < most {
