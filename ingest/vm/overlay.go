@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"libvirt.org/go/libvirt"
@@ -22,6 +21,7 @@ import (
 type overlays struct {
 	link    *link
 	guest   *guest // as it was found
+	options *Options
 	dir     *overlayDir
 	journal *journal
 	ran     bool // it was running, not paused, when it was found
@@ -49,7 +49,7 @@ func beginOverlay(ctx context.Context, r *run) (*overlays, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = o.take(ctx, r.options); err == nil {
+	if err = o.take(ctx); err == nil {
 		err = o.open(ctx)
 	}
 	if err != nil {
@@ -63,7 +63,7 @@ func beginOverlay(ctx context.Context, r *run) (*overlays, error) {
 
 // newOverlays makes sure that overlays can be put on, and writes them into the journal. The guest is not touched.
 func newOverlays(r *run) (o *overlays, err error) {
-	o = &overlays{journal: r.journal, sizes: map[string]int64{}}
+	o = &overlays{options: r.options, journal: r.journal, sizes: map[string]int64{}}
 	if o.link, err = newLink(r.domain); err != nil {
 		return nil, err
 	}
@@ -124,13 +124,13 @@ func (o *overlays) prepare(r *run) (err error) {
 		o.dir.giveUp()
 		return fmt.Errorf("VM %q: %w", o.guest.name, err)
 	}
+	o.options.reached("journal")
 	return nil
 }
 
 // take makes the snapshot, with the guest frozen around it if it can be.
-func (o *overlays) take(ctx context.Context, options *Options) error {
-	d := o.link.reach()
-	state, _, err := d.GetState()
+func (o *overlays) take(ctx context.Context) error {
+	state, _, err := o.link.reach().GetState()
 	if err != nil {
 		return fmt.Errorf("VM %q: %w", o.guest.name, virt.Sentence(err))
 	}
@@ -140,11 +140,13 @@ func (o *overlays) take(ctx context.Context, options *Options) error {
 		return err
 	}
 	const flags = libvirt.DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.DOMAIN_SNAPSHOT_CREATE_ATOMIC | libvirt.DOMAIN_SNAPSHOT_CREATE_NO_METADATA
-	o.quiesce, o.thawer, err = quiesced(ctx, o.link, o.guest, state, options, o.journal, func() error {
+	o.quiesce, o.thawer, err = quiesced(ctx, o.link, o.guest, state, o.options, o.journal, func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s, err := d.CreateSnapshotXML(text, flags)
+		o.options.reached("frozen")
+		defer o.options.reached("begun")
+		s, err := o.link.reach().CreateSnapshotXML(text, flags)
 		if err != nil {
 			return o.snapshotError(err)
 		}
@@ -220,11 +222,12 @@ func (o *overlays) close() error {
 		}
 	}
 	m := newMerger(o.link, o.journal)
+	m.reached = o.options.reached
 	failed := m.all()
 	o.dir.giveUp()
 	if o.ran {
 		if _, err := resumeStalled(o.link.reach(), o.guest.name); err != nil {
-			failed = errors.Join(failed, err)
+			failed = oneLine(failed, err)
 		}
 	}
 	recorded := o.journal.update(func(e *entry) { e.Freezing = e.Freezing && !thawed })
@@ -240,7 +243,7 @@ func (o *overlays) stopServing() (failed error) {
 		d.Close()
 	}
 	for _, s := range o.servers {
-		failed = errors.Join(failed, s.Close())
+		failed = oneLine(failed, s.Close())
 	}
 	o.disks, o.servers = nil, nil
 	return failed

@@ -32,7 +32,7 @@ func overlaysUntil(r *run, step string) error {
 	if err != nil || step == "announced" {
 		return err
 	}
-	if err := o.take(context.Background(), r.options); err != nil || step == "taken" {
+	if err := o.take(context.Background()); err != nil || step == "taken" {
 		return err
 	}
 	if err := o.open(context.Background()); err != nil || step == "reading" {

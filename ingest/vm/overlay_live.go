@@ -62,12 +62,14 @@ func (m *merger) pivot(o overlay, target string) error {
 	if err := mark(o); err != nil {
 		return err
 	}
+	m.reached("marked")
 	if err := m.link.reach().BlockJobAbort(target, libvirt.DOMAIN_BLOCK_JOB_ABORT_PIVOT); err != nil {
 		if err = m.again(o, err); !errors.Is(err, errAgain) {
 			unmark(o)
 		}
 		return err
 	}
+	m.reached("pivoted")
 	all, err := readDefinitions(m.link)
 	if err != nil {
 		return err

@@ -50,6 +50,7 @@ type merger struct {
 	journal  *journal
 	patience time.Duration // how long a commit may go on without coming nearer to its end
 	did      func(format string, args ...any)
+	reached  func(step string) // committing, ready, marked, pivoted, for tests
 
 	committed bool // the overlay that is being taken off, by this merger
 }
@@ -62,7 +63,7 @@ const (
 )
 
 func newMerger(l *link, j *journal) *merger {
-	return &merger{link: l, journal: j, patience: commitPatience, did: func(string, ...any) {}}
+	return &merger{link: l, journal: j, patience: commitPatience, did: func(string, ...any) {}, reached: func(string) {}}
 }
 
 // all takes every overlay off; one that fails does not keep the others. What is done is dropped from the journal.
@@ -148,9 +149,11 @@ func (m *merger) commitLive(o overlay, p place) error {
 			return m.again(o, err)
 		}
 	}
+	m.reached("committing")
 	if err := m.waitReady(o); err != nil {
 		return err
 	}
+	m.reached("ready")
 	return m.pivot(o, target)
 }
 

@@ -1,9 +1,5 @@
 package vm
 
-import (
-	"errors"
-)
-
 // overlays gives the disks their own images back. What is done in which state is told in overlay_merge.go.
 func (f *fixer) overlays() error {
 	if len(f.journal.entry.Overlays) == 0 {
@@ -17,5 +13,5 @@ func (f *fixer) overlays() error {
 	if resumed {
 		f.did("resumed the guest, which had been paused since the file system of its overlays was full")
 	}
-	return errors.Join(failed, err)
+	return oneLine(failed, err)
 }

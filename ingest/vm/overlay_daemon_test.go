@@ -1,0 +1,64 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vaultfs/internal/testguest"
+)
+
+// TestLibvirtdRestartedUnderOverlays restarts the daemon at each step of a backup. The guest, and QEMU's commit, go on.
+func TestLibvirtdRestartedUnderOverlays(t *testing.T) {
+	d := startOwnDaemon(t)
+	image := filepath.Join(d.dir, "vda.qcow2")
+	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", image, "64M")
+	fill(t, image)
+	xml := filepath.Join(d.dir, "guest.xml")
+	if err := os.WriteFile(xml, []byte(`<domain type='qemu'><name>own</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os>
+		<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='`+image+`'/><target dev='vda' bus='virtio'/></disk></devices></domain>`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.virsh("define", xml)
+	d.virsh("start", "own")
+	t.Cleanup(func() { d.virsh("destroy", "own") })
+	r, state := newRepo(t), testguest.Dir(t)
+	for i, step := range []string{"journal", "frozen", "begun", "reading", "read", "committing", "ready", "marked", "pivoted", "ended"} {
+		t.Run(step, func(t *testing.T) {
+			meanwhile := fmt.Sprintf("write -P %d 50M 64k", 40+i)
+			result, err := Ingest(t.Context(), r, "own", Options{Connect: d.uri, StateDir: state, Method: MethodSnapshot, NoQuiesce: true, at: func(now string) {
+				if now == "reading" {
+					d.virsh("qemu-monitor-command", "own", "--hmp", `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "`+meanwhile+`"`)
+				}
+				if now == step {
+					d.stop()
+					d.start()
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.Method != MethodSnapshot || len(result.Warnings) > 0 {
+				t.Errorf("method %s, warnings %q", result.Method, result.Warnings)
+			}
+			if is := d.virsh("domstate", "own"); is != "running" {
+				t.Errorf("guest is %q", is)
+			}
+			for _, inactive := range []string{"", "--inactive"} {
+				if xml := d.virsh(append([]string{"dumpxml", "own"}, strings.Fields(inactive)...)...); strings.Contains(xml, overlaysSuffix) || !strings.Contains(xml, image) {
+					t.Errorf("dumpxml %s: %s", inactive, xml)
+				}
+			}
+			wantEmpty(t, filepath.Join(state, "scratch"))
+			if left, err := leftEntries(state); err != nil || len(left) > 0 {
+				t.Errorf("left in the journal: %v %v", left, err)
+			}
+			d.virsh("qemu-monitor-command", "own", "--hmp", `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "flush"`)
+			raw := restore(t, r, result.Snapshot, "vda")
+			shell(t, "qemu-io", "-f", "raw", "-c", meanwhile, raw)
+			shell(t, "qemu-img", "compare", "-U", "-f", "raw", "-F", "qcow2", raw, image)
+		})
+	}
+}
