@@ -340,6 +340,33 @@ func TestVolumeUnderAnOverlay(t *testing.T) {
 	shell(t, "qemu-io", "-f", "qcow2", "-c", "read -P 9 40M 1M", image)
 }
 
+// TestRepositoryFillsUpUnderOverlays takes the overlays off all the same.
+func TestRepositoryFillsUpUnderOverlays(t *testing.T) {
+	g := newLayered(t)
+	dir, state := small(t, "80m"), testguest.Dir(t)
+	if err := os.Mkdir(filepath.Join(dir, "repo"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := overlayOptions("")
+	o.StateDir = state
+	o.at = func(step string) {
+		if step == "reading" {
+			g.writeAll(t)
+			fillUp(t, dir, 0)
+		}
+	}
+	_, err := Ingest(t.Context(), repoIn(t, filepath.Join(dir, "repo")), g.Name, *o)
+	wantError(t, err, g.Name, "free in the repository")
+	if left, err := leftEntries(state); err != nil || len(left) > 0 {
+		t.Errorf("left in the journal: %v %v", left, err)
+	}
+	wantState(t, g.Guest, "running")
+	if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
+		t.Fatal(err)
+	}
+	g.wantBack(t, filepath.Join(state, "scratch"))
+}
+
 // TestOverlaySpaceRunsShort stops the reading before the guest is held up.
 func TestOverlaySpaceRunsShort(t *testing.T) {
 	g := newLayered(t)

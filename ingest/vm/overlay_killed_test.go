@@ -131,13 +131,13 @@ func TestCommitThatWasLeftRunning(t *testing.T) {
 	state := testguest.Dir(t)
 	startChild(t, "overlay-reading", g.Guest, state)()
 	g.writeAll(t)
-	g.write(t, "vda", "write -P 3 10M 8M") // this, too
+	g.write(t, "vda", "write -P 3 10M 3M") // this, too
 	testguest.Virsh(t, "blockcommit", g.Name, "vda", "--active", "--shallow", "--bandwidth", "1")
 	list, err := Recover(t.Context(), RecoverOptions{StateDir: state})
 	if err != nil || len(list) != 1 || list[0].Err != nil {
 		t.Fatalf("recover: %+v, %v", list, err)
 	}
-	shell(t, "qemu-io", "-f", "raw", "-c", "write -P 3 10M 8M", g.before(0))
+	shell(t, "qemu-io", "-f", "raw", "-c", "write -P 3 10M 3M", g.before(0))
 	g.wantBack(t, state+"/scratch")
 }
 
@@ -155,7 +155,7 @@ func TestCommitThatComesToNoEnd(t *testing.T) {
 	if err := o.stopServing(); err != nil {
 		t.Fatal(err)
 	}
-	const slow = 64 << 10 // bytes/s
+	const slow = 256 << 10 // bytes/s
 	if err := d.BlockCommit("vda", "", "", slow, libvirt.DOMAIN_BLOCK_COMMIT_ACTIVE|libvirt.DOMAIN_BLOCK_COMMIT_SHALLOW|libvirt.DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES); err != nil {
 		t.Fatal(err)
 	}
