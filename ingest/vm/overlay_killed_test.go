@@ -3,6 +3,8 @@ package vm
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -172,4 +174,64 @@ func TestCommitThatComesToNoEnd(t *testing.T) {
 		t.Error(err)
 	}
 	g.wantBack(t, dir)
+}
+
+// TestQEMUDiesInTheCommit leaves an image that is half old and half new, with a dirty bitmap that nobody has closed.
+func TestQEMUDiesInTheCommit(t *testing.T) {
+	g := newLayered(t)
+	_, d := domainOf(t, g.Guest)
+	r := newRepo(t)
+	live := overlayOptions(testguest.Dir(t))
+	live.Method, live.StateDir = MethodBackup, testguest.Dir(t)
+	before, err := Ingest(t.Context(), r, g.Name, *live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Checkpoint == "" {
+		t.Fatal("no checkpoint was made")
+	}
+	run := runOf(t, d, overlayOptions(testguest.Dir(t)))
+	o, err := beginOverlay(t.Context(), run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.writeAll(t)
+	g.write(t, "vda", "write -P 3 10M 8M")
+	for target := range qdev {
+		g.write(t, target, "flush") // what a guest has not flushed need not outlive its QEMU
+	}
+	if err := o.stopServing(); err != nil {
+		t.Fatal(err)
+	}
+	testguest.Virsh(t, "blockcommit", g.Name, "vda", "--active", "--shallow", "--bandwidth", "1")
+	waitFor(t, "a part of the commit", func() bool {
+		info, err := d.GetBlockJobInfo("vda", 0)
+		return err == nil && info.Cur > 2<<20 && info.Cur < info.End
+	})
+	g.killQEMU(t)
+	wantTakenOff(t, o)
+	shell(t, "qemu-io", "-f", "raw", "-c", "write -P 3 10M 8M", g.before(0))
+	shell(t, "sh", "-c", "qemu-img check -q -r leaks $0 || [ $? = 3 ]", g.Paths[0]) // clusters that are lost, no data
+	g.wantBack(t, run.options.ScratchDir)
+
+	g.Start()
+	after, err := Ingest(t.Context(), r, g.Name, *live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s, warnings %q", after.Disks[0].How, after.Warnings)
+	for i, target := range []string{"vda", "sda", "vdb"} {
+		wantSame(t, restore(t, r, after.Snapshot, target), g.before(i), "raw")
+	}
+}
+
+// killQEMU kills the guest's process, and waits until libvirt knows.
+func (l *layered) killQEMU(t *testing.T) {
+	t.Helper()
+	pid, err := os.ReadFile(filepath.Join("/run/libvirt/qemu", l.Name+".pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell(t, "kill", "-9", strings.TrimSpace(string(pid)))
+	waitFor(t, "the guest to be off", func() bool { return l.State() == "shut off" })
 }
