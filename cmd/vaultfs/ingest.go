@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"vaultfs/ingest"
@@ -13,7 +14,20 @@ type outcome struct {
 	snapshot *repo.Snapshot
 	quiesced string
 	frozen   float64  // seconds that the guest was frozen
+	down     float64  // seconds that it was shut down
+	notes    []string // those that came up after the commit are not in the snapshot
 	warnings []string // what was left out or did not work as it should
+}
+
+// remarks are the notes of the snapshot and those that came up after it was made.
+func (o *outcome) remarks() []string {
+	all := list(o.snapshot.Info.Notes)
+	for _, note := range o.notes {
+		if !slices.Contains(all, note) {
+			all = append(all, note)
+		}
+	}
+	return all
 }
 
 // ingestOptions are the flags that every ingest has.

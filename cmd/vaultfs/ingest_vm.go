@@ -53,7 +53,8 @@ images below and merges the overlays back.
 Only what has changed since the last backup is read, if libvirt and the images
 (qcow2) can tell: a checkpoint is left in the VM for that. Each disk of which
 that cannot be told is read as a whole; the report says why. --audit reads
-a share of the rest again and compares it.
+a share of the rest again and compares it (but not the direct neighbours of what
+has changed); what is found to be different makes everything be read.
 
 Whatever happens, Ctrl-C included, the VM ends in the state it was found in.
 After kill -9 or a power failure the next run, or "vaultfs recover", sees to
@@ -94,7 +95,7 @@ func (o *vmFlags) addFlags(c *cobra.Command) {
 	f.StringVar(&o.Connect, "connect", "", "the libvirt `URI`, such as qemu:///system")
 	f.BoolVar(&o.NoQuiesce, "no-quiesce", false, "do not ask the guest agent to freeze the filesystems")
 	f.StringVar(&o.ScratchDir, "scratch-dir", "", "`DIR` for what the guest overwrites during a live backup; QEMU must be able to write there")
-	f.StringVar(&o.name, "name", "", "make the source vm/`NAME` instead of one of the VM's own name")
+	f.StringVar(&o.name, "name", "", "make the source vm/`NAME` instead of one of the VM's own name; with --mode snapshot, the snapshot's name")
 	o.addTo(c)
 	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(modes, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(methods, cobra.ShellCompDirectiveNoFileComp))
@@ -222,11 +223,18 @@ func (a *app) ingestVM(ctx context.Context, r *repo.Repo, name string, o *vmFlag
 	stop := a.ingesting(options.Progress)
 	result, err := vm.Ingest(ctx, r, name, options)
 	stop()
+	var still *vm.StillRunning
+	if errors.As(err, &still) && ctx.Err() != nil { // what is said of an interruption would leave this out
+		a.print.warn(still.Error())
+	}
 	if err != nil {
 		return vmOutcome{}, err
 	}
 	s := result.Snapshot
-	a.print.outcome(outcome{snapshot: s, quiesced: result.Quiesced, frozen: result.Frozen.Seconds(), warnings: result.Warnings}, a.repoPath)
+	a.print.outcome(outcome{
+		snapshot: s, quiesced: result.Quiesced, frozen: result.Frozen.Seconds(), down: result.Down.Seconds(),
+		notes: result.Notes, warnings: result.Warnings,
+	}, a.repoPath)
 	return vmOutcome{
 		Snapshot: s.ID, Mode: result.Mode, Read: s.Info.Summary.BytesRead, Stored: s.Info.Summary.BytesStored, Warnings: len(result.Warnings),
 	}, nil
@@ -251,7 +259,7 @@ func (a *app) mayShutDown(ctx context.Context, name string, o *vmFlags) (bool, e
 
 // snapshotVM makes a snapshot of a VM where it lies.
 func (a *app) snapshotVM(ctx context.Context, name string, o *vmFlags) (vmOutcome, error) {
-	result, err := vm.TakeSnapshot(ctx, name, vm.SnapshotOptions{Connect: o.Connect, NoQuiesce: o.NoQuiesce, Program: o.Program})
+	result, err := vm.TakeSnapshot(ctx, name, vm.SnapshotOptions{Connect: o.Connect, Name: o.name, NoQuiesce: o.NoQuiesce, Program: o.Program})
 	if err != nil {
 		return vmOutcome{}, err
 	}

@@ -86,6 +86,7 @@ type ingestJSON struct {
 	Method        string   `json:"method"`
 	Quiesced      string   `json:"quiesced"`
 	FrozenSeconds float64  `json:"frozen_seconds"`
+	DownSeconds   float64  `json:"down_seconds"`
 	Notes         []string `json:"notes"`
 	Warnings      []string `json:"warnings"`
 }

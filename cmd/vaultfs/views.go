@@ -232,7 +232,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	if p.json {
 		p.object(ingestJSON{
 			Event: "summary", Snapshot: s.ID, Source: s.Source, summaryJSON: toSummaryJSON(s), Verified: s.Info.Verified,
-			Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: o.quiesced, FrozenSeconds: o.frozen, Notes: list(s.Info.Notes), Warnings: list(o.warnings),
+			Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: o.quiesced, FrozenSeconds: o.frozen, DownSeconds: o.down, Notes: o.remarks(), Warnings: list(o.warnings),
 		})
 		return
 	}
@@ -255,7 +255,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 		}
 		fact("note", prefixed(it.Name+": ", it.Note))
 	}
-	for _, note := range s.Info.Notes {
+	for _, note := range o.remarks() {
 		fact("note", note)
 	}
 	path, err := filepath.Abs(repoPath)

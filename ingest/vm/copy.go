@@ -28,7 +28,7 @@ type Disk struct {
 // out to be wrong makes all of them be read as a whole.
 func (r *run) copyDisks(ctx context.Context, s *repo.Session, src source) error {
 	disks := src.opened()
-	bases := r.openBases(ctx, s, disks)
+	bases := r.bases(disks)
 	if err := r.audit(ctx, src, disks, bases); err != nil {
 		return err
 	}
@@ -86,19 +86,16 @@ func (r *run) copyEach(ctx context.Context, s *repo.Session, src source, disks [
 	return items, nil
 }
 
-// openBases opens what the disks were at the checkpoint, of those that are read incrementally.
-func (r *run) openBases(ctx context.Context, s *repo.Session, disks []openDisk) []*repo.Disk {
+// bases are what the disks were at the checkpoint, of those that are read incrementally.
+func (r *run) bases(disks []openDisk) []*repo.Disk {
 	bases := make([]*repo.Disk, len(disks))
 	for i := range disks {
 		if disks[i].bitmap == "" {
 			continue
 		}
-		base, err := s.OpenBase(ctx, disks[i].target)
-		if err == nil && base.Size() != disks[i].Size() {
-			err = fmt.Errorf("the disk was resized from %d to %d bytes", base.Size(), disks[i].Size())
-		}
-		if err != nil {
-			disks[i].bitmap, disks[i].whyFull = "", err.Error()
+		base := r.plan.disks[disks[i].target]
+		if base == nil || base.Size() != disks[i].Size() {
+			disks[i].bitmap, disks[i].whyFull = "", "it is not the disk that was backed up before"
 			continue
 		}
 		bases[i] = base

@@ -80,6 +80,7 @@ func (r *run) backup(ctx context.Context) (err error) {
 	}
 	defer s.Abort(context.WithoutCancel(ctx))
 	r.checkpoint = checkpointName(r.repo, s.ID())
+	r.plan.open(ctx, s)
 	err = r.ingest(ctx, s)
 	if err == nil {
 		r.options.reached("ended")

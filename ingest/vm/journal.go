@@ -71,20 +71,38 @@ func openJournal(stateDir string, e entry) (*journal, error) {
 	e.PID, e.Since = os.Getpid(), time.Now().UTC().Truncate(time.Second)
 	j := &journal{path: filepath.Join(dir, e.UUID+".json"), entry: e}
 	var err error
-	if j.lock, err = os.OpenFile(filepath.Join(dir, e.UUID+".lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	if err = unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		err = busy(j.path)
+	if j.lock, err = lockGuest(filepath.Join(dir, e.UUID+".lock")); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, busy(j.path)
 	}
 	if err == nil {
 		j.left, err = readEntry(j.path)
 	}
 	if err != nil {
-		j.lock.Close()
+		if j.lock != nil {
+			j.lock.Close()
+		}
 		return nil, err
 	}
 	return j, nil
+}
+
+// lockGuest locks a file that is made for that, and removed when it is given back. EWOULDBLOCK means that a living
+// process holds it.
+func lockGuest(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			return nil, err
+		}
+		if samePlace(f, path) {
+			return f, nil
+		}
+		f.Close() // its holder removed it between our open and our lock
+	}
 }
 
 // busy names the process that holds a journal, if it says so already.
@@ -173,7 +191,10 @@ func (j *journal) takeOver() {
 }
 
 // close gives the lock back. An entry that is not empty stays for the next run.
-func (j *journal) close() { j.lock.Close() }
+func (j *journal) close() {
+	os.Remove(j.lock.Name())
+	j.lock.Close()
+}
 
 // leftEntries lists the guests that have an entry.
 func leftEntries(stateDir string) (uuids []string, err error) {

@@ -23,6 +23,9 @@ type plan struct {
 	made []string       // all that the source's snapshots were made with
 
 	unmade string // why no checkpoint is made; "" when one is
+
+	disks    map[string]*repo.Disk // what the base's disks were at the checkpoint, by target
+	unusable map[string]string     // why one cannot be relied on
 }
 
 // newPlan chooses the base. Trouble with checkpoints is never an error: it is the reason for a full read.
@@ -123,6 +126,26 @@ func baseCheckpoint(s *repo.Snapshot, exist []string) string {
 	return ""
 }
 
+// open opens the base's disks. That may take a while where the repository has been damaged, so it is done before the
+// guest is begun to be read.
+func (p *plan) open(ctx context.Context, s *repo.Session) {
+	p.disks, p.unusable = map[string]*repo.Disk{}, map[string]string{}
+	if p.base == nil {
+		return
+	}
+	for _, it := range p.base.Items {
+		if it.Kind != repo.ItemDisk || it.Checkpoint != p.from {
+			continue
+		}
+		d, err := s.OpenBase(ctx, it.Name)
+		if err != nil {
+			p.unusable[it.Name] = err.Error()
+			continue
+		}
+		p.disks[it.Name] = d
+	}
+}
+
 // whyFull says why a disk is read as a whole; "" when what its bitmap marks is enough. Size is the disk's, in bytes.
 func (p *plan) whyFull(d *disk, size int64, bitmap bitmapOf) string {
 	if p.base == nil {
@@ -137,6 +160,8 @@ func (p *plan) whyFull(d *disk, size int64, bitmap bitmapOf) string {
 			return why
 		}
 		return "the disk was not in the checkpoint"
+	case p.unusable[d.target] != "":
+		return p.unusable[d.target]
 	case it.Path != d.path:
 		return fmt.Sprintf("the disk was replaced, it was %s", it.Path)
 	case it.Size != size:
