@@ -42,15 +42,16 @@ func (l *live) jobAlive() error {
 	return l.gone(err)
 }
 
-// gone says what became of the job. That of a guest that is being stopped goes a moment before the guest.
+// gone says what became of the job. That of a guest that is being stopped goes a moment before the guest. A QEMU that is
+// about to end waits for its NBD clients, so a guest that is shutting down counts as stopped.
 func (l *live) gone(err error) error {
 	for range 30 {
-		active, err := l.link.reach().IsActive()
-		if err != nil {
-			return fmt.Errorf("VM %q: %w", l.guest.name, virt.Sentence(err))
-		}
-		if !active {
+		state, _, err := l.link.reach().GetState()
+		switch {
+		case virt.IsCode(err, libvirt.ERR_NO_DOMAIN), state == libvirt.DOMAIN_SHUTOFF, state == libvirt.DOMAIN_SHUTDOWN, state == libvirt.DOMAIN_CRASHED:
 			return fmt.Errorf("VM %q stopped while it was being read: start again, it will be read offline", l.guest.name)
+		case err != nil:
+			return fmt.Errorf("VM %q: %w", l.guest.name, virt.Sentence(err))
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
