@@ -14,13 +14,13 @@ import (
 	"vaultfs/repo"
 )
 
-// overlaid is a booted guest that writes all the time, with a disk over an image that all test guests share and a raw
-// one. Its files name and sum tell what must be found.
+// overlaid is a booted guest that writes all the time if it is told to, with a disk over an image that all test guests
+// share and a raw one.
 type overlaid struct {
 	*testguest.Guest
 	repo  *repo.Repo
 	state string
-	sums  map[string]string // by path in the guest
+	sums  map[string]string // SHA-256 of its files, by path in the guest
 }
 
 // TestOverlaysOfAWritingGuest shares one booted guest.
@@ -37,7 +37,11 @@ func TestOverlaysOfAWritingGuest(t *testing.T) {
 	g.Start()
 	g.WaitAgent()
 	g.Run(`mkfs.ext4 -q /dev/sda; mkdir -p /data; mount /dev/sda /data
-		setsid sh -c 'while :; do for d in /root /data; do [ -e /root/quiet ] || head -c 3000000 /dev/urandom >$d/busy; rm -f $d/busy; done; done' >/dev/null 2>&1 &`)
+		setsid sh -c 'while :; do
+			[ ! -e /root/quiet ] || { sleep 0.2; continue; }
+			for d in /root /data; do head -c 3000000 /dev/urandom >$d/busy; rm -f $d/busy; done
+		done' >/dev/null 2>&1 &`)
+	g.quiet(true)
 	t.Run("between two live backups", func(t *testing.T) { betweenLiveBackups(t, g) })
 	t.Run("cancelled", func(t *testing.T) { cancelledOverlays(t, g) })
 	t.Run("unplugged", func(t *testing.T) { unpluggedUnderOverlay(t, g) })
@@ -58,6 +62,11 @@ func smallFilesystem(t *testing.T) string {
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	shell(t, "rmdir", filepath.Join(dir, "lost+found"))
 	return dir
+}
+
+// quiet has the guest write nothing of itself, or write all the time.
+func (g *overlaid) quiet(quiet bool) {
+	g.Run(map[bool]string{true: "touch /root/quiet", false: "rm /root/quiet"}[quiet])
 }
 
 // newFile has the guest make a file of 5 MB on each disk.
@@ -91,17 +100,16 @@ func (g *overlaid) backup(t *testing.T, method string) *Result {
 	return result
 }
 
-// wantFiles fails unless a snapshot holds all files so far.
-func (g *overlaid) wantFiles(t *testing.T, s *repo.Snapshot) {
+// wantFiles fails unless a snapshot holds these files as the guest made them.
+func (g *overlaid) wantFiles(t *testing.T, s *repo.Snapshot, names ...string) {
 	t.Helper()
-	disks := map[string]string{"/root": restore(t, g.repo, s, "vda"), "/data": restore(t, g.repo, s, "sda")}
-	for path, sum := range g.sums {
-		offset, file := int64(partition), path
-		if filepath.Dir(path) == "/data" {
-			offset, file = 0, strings.TrimPrefix(path, "/data")
+	vda, sda := restore(t, g.repo, s, "vda"), restore(t, g.repo, s, "sda")
+	for _, name := range names {
+		if got, want := sumInside(t, vda, partition, "/root/"+name), g.sums["/root/"+name]; got != want {
+			t.Errorf("/root/%s: sha256 %s, the guest says %s", name, got, want)
 		}
-		if got := sumInside(t, disks[filepath.Dir(path)], offset, file); got != sum {
-			t.Errorf("%s: sha256 %s, the guest says %s", path, got, sum)
+		if got, want := sumInside(t, sda, 0, "/"+name), g.sums["/data/"+name]; got != want {
+			t.Errorf("/data/%s: sha256 %s, the guest says %s", name, got, want)
 		}
 	}
 }
@@ -115,10 +123,12 @@ func betweenLiveBackups(t *testing.T, g *overlaid) {
 		t.Fatal("no checkpoint was made")
 	}
 	g.newFile("second")
+	g.quiet(false)
 	g.Run(pauseProbe)
 	with := g.backup(t, MethodSnapshot)
 	t.Logf("longest pause between two synchronous writes: %s", g.Run("touch /root/stop; while [ ! -e /root/pause ]; do sleep 0.1; done; cat /root/pause"))
-	g.wantFiles(t, with.Snapshot)
+	g.quiet(true)
+	g.wantFiles(t, with.Snapshot, "second")
 	for _, d := range with.Disks {
 		if d.How != "full: "+everythingRead || d.Checkpoint != "" {
 			t.Errorf("disk %s: %s, checkpoint %q", d.Target, d.How, d.Checkpoint)
@@ -132,7 +142,7 @@ func betweenLiveBackups(t *testing.T, g *overlaid) {
 	}
 	g.newFile("third")
 	next := g.backup(t, MethodBackup)
-	g.wantFiles(t, next.Snapshot)
+	g.wantFiles(t, next.Snapshot, "second", "third")
 	if how := next.Disks[0].How; how != "incremental from "+first.Snapshot.Short() {
 		t.Errorf("the live backup after that was %q", how)
 	}
@@ -169,10 +179,12 @@ func cancelledOverlays(t *testing.T, g *overlaid) {
 	if err := o.complete(); err != nil {
 		t.Fatal(err)
 	}
+	g.quiet(false)
 	whileReading(&o, cancel)
 	if _, err := Ingest(ctx, g.repo, g.Name, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled ingest: %v", err)
 	}
+	g.quiet(true)
 	wantEmpty(t, filepath.Join(g.state, "scratch"))
 	wantState(t, g.Guest, "running")
 	if xml := testguest.Virsh(t, "dumpxml", g.Name); strings.Contains(xml, overlaysSuffix) {
@@ -191,7 +203,7 @@ func unpluggedUnderOverlay(t *testing.T, g *overlaid) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := strings.Fields(g.Run(`head -c 3000000 /dev/urandom >/data/unplugged; sha256sum /data/unplugged; touch /root/quiet; while ! umount /data; do sleep 0.2; done 2>/dev/null`))[0]
+	sum := strings.Fields(g.Run(`head -c 3000000 /dev/urandom >/data/unplugged; sha256sum /data/unplugged; while ! umount /data; do sleep 0.2; done 2>/dev/null`))[0]
 	testguest.Virsh(t, "detach-disk", g.Name, "sda", "--live")
 	waitFor(t, "the disk to be gone", func() bool { return !strings.Contains(testguest.Virsh(t, "dumpxml", g.Name), "dev='sda'") })
 	wantError(t, o.check(t.Context()), g.Name, "disk sda", "taken out")
@@ -204,7 +216,7 @@ func unpluggedUnderOverlay(t *testing.T, g *overlaid) {
 		t.Errorf("sha256 %s, the guest says %s", got, sum)
 	}
 	testguest.Virsh(t, "attach-disk", g.Name, g.Paths[1], "sda", "--targetbus", "scsi", "--subdriver", "raw", "--live")
-	g.Run("while [ ! -e /dev/sda ]; do sleep 0.1; done; mount /dev/sda /data; rm /root/quiet")
+	g.Run("while [ ! -e /dev/sda ]; do sleep 0.1; done; mount /dev/sda /data")
 }
 
 // overlaySpaceRunsOut fills the file system of the overlays: the guest is held up, and goes on without having seen an
@@ -232,6 +244,7 @@ func destroyedWhileReading(t *testing.T, g *overlaid) {
 	if err := o.complete(); err != nil {
 		t.Fatal(err)
 	}
+	g.quiet(false)
 	whileReading(&o, g.Destroy)
 	result, err := Ingest(t.Context(), g.repo, g.Name, o)
 	if err != nil {
@@ -240,7 +253,7 @@ func destroyedWhileReading(t *testing.T, g *overlaid) {
 	if notes := strings.Join(result.Notes, "; "); !strings.Contains(notes, "the guest stopped while it was read") || len(result.Warnings) > 0 {
 		t.Errorf("notes %s, warnings %q", notes, result.Warnings)
 	}
-	g.wantFiles(t, result.Snapshot)
+	g.wantFiles(t, result.Snapshot, "last")
 	wantState(t, g.Guest, "shut off")
 	wantEmpty(t, filepath.Join(g.state, "scratch"))
 	off, err := Ingest(t.Context(), g.repo, g.Name, g.options(MethodBackup))

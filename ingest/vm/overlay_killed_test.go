@@ -13,7 +13,7 @@ import (
 	"vaultfs/internal/testguest"
 )
 
-// overlaySteps are the steps of a backup after which its process is killed, in order. Each is told whether to go on.
+// overlaySteps are the steps of a backup after which its process is killed, in order.
 var overlaySteps = []string{"announced", "taken", "reading", "begun", "ready", "marked", "pivoted", "one removed"}
 
 func init() {

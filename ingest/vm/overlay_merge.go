@@ -50,7 +50,7 @@ type merger struct {
 	journal  *journal
 	patience time.Duration // how long a commit may go on without coming nearer to its end
 	did      func(format string, args ...any)
-	reached  func(step string) // committing, ready, marked, pivoted, for tests
+	reached  func(step string) // called at each step of a commit: committing, ready, marked, pivoted
 
 	committed bool // the overlay that is being taken off, by this merger
 }
