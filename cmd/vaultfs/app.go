@@ -18,6 +18,8 @@ type app struct {
 	noCache  bool
 	password passwordSource
 
+	// neverAsk is for commands that are to go on without what could be asked.
+	neverAsk bool
 	// onInterrupt is what an interruption leaves behind: "; nothing was committed".
 	onInterrupt string
 	// report, if it is set, is told how the command ended. A mount in the

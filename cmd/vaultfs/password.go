@@ -88,7 +88,7 @@ func firstLine(b []byte, where string) ([]byte, error) {
 }
 
 // canAsk tells whether there is a person to ask.
-func (a *app) canAsk() bool { return term.IsTerminal(int(a.stdin.Fd())) }
+func (a *app) canAsk() bool { return !a.neverAsk && term.IsTerminal(int(a.stdin.Fd())) }
 
 // ask reads a line from the terminal without showing it.
 func (a *app) ask(ctx context.Context, prompt string) ([]byte, error) {

@@ -27,7 +27,18 @@ checkpoints only: without --repo they are left to the next backup.`,
 			if a.repoPath == "" {
 				return a.recover(c, nil)
 			}
-			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.recover(c, r) })
+			// Guests must not wait for a repository that is away, nor for a password.
+			a.neverAsk = true
+			opened := false
+			err := a.withRepo(c.Context(), func(r *repo.Repo) error {
+				opened = true
+				return a.recover(c, r)
+			})
+			if opened || c.Context().Err() != nil {
+				return err
+			}
+			a.print.warn(fmt.Sprintf("checkpoints are left to the next backup: %s", a.sentence(err)))
+			return a.recover(c, nil)
 		},
 	}
 }
