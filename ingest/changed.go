@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"vaultfs/chunk"
@@ -16,21 +17,24 @@ import (
 
 // Changes is what CopyChanged made of a disk.
 type Changes struct {
-	Root chunk.ID // of the disk
+	Root chunk.ID // of the disk; zero if there is a Lie
 	// Dirty is how many bytes of the disk may have changed: the runs as they
 	// were given, neither widened to grains nor cut down to what holds data.
 	Dirty int64
 	// Kept and Cut count the segments that were taken over as they are, and
-	// those in which something was dirty.
+	// those in which something was dirty. With a Loss or a Lie both are 0.
 	Kept, Cut int64
-	// Lost counts the bytes that the base should have given, and the image
-	// gave because the base could not; Loss is the first reason.
+	// Loss is why the base could not give bytes that it should have, the first
+	// reason that was met; Lost counts those that were missed. The disk was then
+	// copied as a whole: what else the base holds may be lost in the same way.
+	// It is a repo.ErrDamaged, or any other error of reading the repository.
 	Lost int64
 	Loss error
 	// Lie is a place that is said not to have changed, and has: base has data
-	// there, and the image says that it is zeros. The segment was read as a
-	// whole; but what else is said of the disk cannot be relied on either. It is
-	// nil as long as nothing of the kind is seen, which proves nothing.
+	// there, and the image says that it is zeros. Nothing else that is said of
+	// the disk can be relied on, so that the copying ended there, and the caller
+	// copies the disk as a whole. It is nil as long as nothing of the kind is
+	// seen, which proves nothing.
 	Lie *AuditError
 }
 
@@ -38,8 +42,9 @@ type Changes struct {
 // only what may differ from an earlier state of it: dirty says where, and base,
 // of the session's OpenBase, is the disk that was made then. Where more than
 // half of a segment is dirty all of it is read, but never more than twice what
-// ChangedBytes tells. What of the base turns out to be damaged is read from the
-// image as well. The base has the size of the image.
+// ChangedBytes tells. That has been added to p.Total; what is read beyond it, or
+// not at all, is accounted for here. If the base turns out to be damaged, all of
+// the image is read: see Changes. The base has the size of the image.
 func CopyChanged(ctx context.Context, s *repo.Session, img Image, dirty RunsFunc, base *repo.Disk, p *Progress) (*Changes, error) {
 	if err := sameSize(img, base); err != nil {
 		return nil, err
@@ -62,12 +67,40 @@ func CopyChanged(ctx context.Context, s *repo.Session, img Image, dirty RunsFunc
 			return nil
 		})
 	}
-	if err := workers.Wait(); err != nil {
+	err := workers.Wait()
+	switch {
+	case err != nil:
 		return nil, err
+	case c.changes.Lie != nil:
+		err = c.giveUp(ctx)
+	case c.changes.Loss != nil:
+		err = c.copyWhole(ctx)
+	default:
+		c.changes.Root, err = c.disk.Finish(ctx, s.Lane(), img.Size())
 	}
-	var err error
-	c.changes.Root, err = c.disk.Finish(ctx, s.Lane(), img.Size())
 	return &c.changes, err
+}
+
+// giveUp leaves what was not read yet unread, and tells the progress so.
+func (c *changedCopy) giveUp(ctx context.Context) error {
+	total, err := ChangedBytes(ctx, c.img, c.dirty)
+	c.p.Total.Add(c.read.Load() - total)
+	c.changes.Kept, c.changes.Cut = 0, 0
+	return err
+}
+
+// copyWhole copies the disk without the base.
+func (c *changedCopy) copyWhole(ctx context.Context) error {
+	if err := c.giveUp(ctx); err != nil {
+		return err
+	}
+	total, err := DataBytes(ctx, c.img)
+	if err != nil {
+		return err
+	}
+	c.p.Total.Add(total)
+	c.changes.Root, err = CopyDisk(ctx, c.session, c.img, c.p)
+	return err
 }
 
 func sameSize(img Image, base *repo.Disk) error {
@@ -116,6 +149,7 @@ type changedCopy struct {
 	dirty   RunsFunc
 	base    *repo.Disk
 	p       *Progress
+	read    atomic.Int64 // bytes that ChangedBytes counts, of the segments that are done
 
 	mu      sync.Mutex
 	changes Changes
@@ -123,7 +157,8 @@ type changedCopy struct {
 
 func (c *changedCopy) segments() int64 { return int64(c.base.Segments()) }
 
-// deal takes over the segments that are clean, and hands out the others.
+// deal takes over the segments that are clean, and hands out the others until
+// it is known that all is to be copied.
 func (c *changedCopy) deal(ctx context.Context, segments chan<- changedSegment) error {
 	size := c.base.SegmentSize()
 	for i := int64(0); i < c.segments(); {
@@ -135,6 +170,9 @@ func (c *changedCopy) deal(ctx context.Context, segments chan<- changedSegment) 
 		}
 		c.count(func(t *Changes) { t.Dirty += length(dirty) })
 		for ; i*size < off+n; i++ {
+			if c.failed() {
+				continue
+			}
 			part := within(dirty, i*size, size)
 			if len(part) == 0 {
 				if err := c.disk.Inherit(c.base, i); err != nil {
@@ -158,6 +196,13 @@ func (c *changedCopy) count(add func(*Changes)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	add(&c.changes)
+}
+
+// failed tells whether the base or dirty is of no use.
+func (c *changedCopy) failed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changes.Loss != nil || c.changes.Lie != nil
 }
 
 // lose counts what the base does not give.
@@ -198,7 +243,8 @@ func (w *changedCopier) copy(ctx context.Context, g changedSegment) error {
 	return err
 }
 
-// cut returns the map of a segment.
+// cut returns the map of a segment; nothing of use if the base or dirty has
+// failed.
 func (w *changedCopier) cut(ctx context.Context, g changedSegment) (repo.SegmentMap, error) {
 	data, err := w.c.data(ctx, g.i)
 	if err != nil {
@@ -213,10 +259,14 @@ func (w *changedCopier) cut(ctx context.Context, g changedSegment) (repo.Segment
 	lies := without(without(covered(base), dirty), data)
 	if err != nil {
 		w.lose(clean, err)
-	} else if len(lies) > 0 {
-		w.lie(start+lies[0].Off, lies[0].Len)
+		return nil, nil
 	}
-	if err != nil || len(lies) > 0 || 2*length(dirty) > size && clean <= length(changed) {
+	if len(lies) > 0 {
+		w.lie(start+lies[0].Off, lies[0].Len)
+		return nil, nil
+	}
+	w.read.Add(length(changed))
+	if 2*length(dirty) > size && clean <= length(changed) {
 		w.p.Total.Add(clean)
 		return w.c.cut(ctx, w.c.store, w.reader(start, data, nil))
 	}
@@ -257,8 +307,8 @@ func (w *changedCopier) connect(ctx context.Context, r *recutter, start int64, f
 	r.put = func(p []byte) (chunk.ID, error) { return w.c.lane.Put(ctx, p) }
 }
 
-// stored reads p, whole grains, from the base, and if the base is damaged there
-// from the image.
+// stored reads p, whole grains, from the base, and where the base cannot give
+// them from the image, so that the segment is read to its end.
 func (w *changedCopier) stored(ctx context.Context, p []byte, off int64) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -134,10 +134,28 @@ func TestCopyChangedSeesALie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Lie == nil || got.Lie.Off != 2<<20 || got.Lie.Len != 1<<20 {
+	if got.Lie == nil || got.Lie.Off != 2<<20 || got.Lie.Len != 1<<20 || !got.Root.IsZero() {
 		t.Errorf("%+v", got)
 	}
-	if want := mustCopy(t, s, img); got.Root != want {
-		t.Errorf("root %v, CopyDisk makes %v", got.Root, want)
+	snap := commit(t, s, mustCopy(t, s, img), img.size)
+	img.same(t, openDisk(t, r, snap))
+}
+
+// After a lie nothing more is read, and the progress that is told of what there
+// was to read has room for the disk as a whole.
+func TestCopyChangedEndsAtALie(t *testing.T) {
+	r, before := newRepo(t), threeAndABit()
+	s := session(t, r, full(t, r, before))
+	img, _ := before.with(write{off: 2 << 20, n: 1 << 20, zeros: true})
+	img, dirty := img.with(write{off: 3<<20 + 100, n: 100}, write{off: repo.SegmentSize, n: 30 << 20},
+		write{off: 2 * repo.SegmentSize, n: 30 << 20}, write{off: 3 * repo.SegmentSize, n: 5 << 20})
+	p := new(Progress)
+	p.Total.Add(mustCount(t, img, dirty))
+	got, err := CopyChanged(t.Context(), s, img, these(dirty), openBase(t, s), p)
+	if err != nil || got.Lie == nil {
+		t.Fatal(got, err)
+	}
+	if read := img.read.Load(); read > 62<<20 || p.Total.Load() != p.Done.Load() || got.Dirty != length(dirty) {
+		t.Errorf("%d bytes were read; %d of %d are done; %d are dirty, want %d", read, p.Done.Load(), p.Total.Load(), got.Dirty, length(dirty))
 	}
 }

@@ -3,10 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -170,81 +167,5 @@ func TestUntidyBitmap(t *testing.T) {
 	}
 	if root := mustCopy(t, s, img); got.Root != root {
 		t.Errorf("root %v, CopyDisk makes %v", got.Root, root)
-	}
-}
-
-// spoil overwrites the middle of the packs for which pick is true.
-func spoil(t *testing.T, dir string, pick func(size int64) bool) {
-	t.Helper()
-	count := 0
-	err := filepath.WalkDir(filepath.Join(dir, "packs"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		p, err := os.ReadFile(path)
-		if err != nil || !pick(int64(len(p))) {
-			return err
-		}
-		count++
-		for i := 100; i < len(p)*9/10; i++ {
-			p[i] ^= 0x55
-		}
-		return os.WriteFile(path, p, 0o600)
-	})
-	if err != nil || count == 0 {
-		t.Fatalf("%d packs are spoiled, %v", count, err)
-	}
-}
-
-// largePack tells packs of data from those of structure in these tests.
-func largePack(size int64) bool { return size > 1<<20 }
-func smallPack(size int64) bool { return !largePack(size) }
-
-// Chunks of the base that are damaged are read from the image, and the copy is
-// as good as any.
-func TestBaseIsDamaged(t *testing.T) {
-	r, dir := newRepoIn(t)
-	before := threeAndABit()
-	base := full(t, r, before)
-	spoil(t, dir, largePack)
-	s := session(t, r, base)
-	img, dirty := before.with(write{off: 1<<20 + 5, n: 3000}, write{off: 2 << 20, n: 1}, write{off: 25 << 20, n: 64 << 10})
-	p := new(Progress)
-	total, err := ChangedBytes(t.Context(), img, these(dirty))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Total.Add(total)
-	got, err := CopyChanged(t.Context(), s, img, these(dirty), openBase(t, s), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := img.read.Load()
-	if want := mustCopy(t, s, img); got.Root != want {
-		t.Errorf("root %v, CopyDisk makes %v", got.Root, want)
-	}
-	if got.Lost == 0 || !errors.Is(got.Loss, repo.ErrDamaged) || got.Lost != read-total || p.Done.Load() != p.Total.Load() {
-		t.Errorf("%+v; %d bytes read, %d of them dirty, %d of %d done", got, read, total, p.Done.Load(), p.Total.Load())
-	}
-}
-
-// A segment of which the map is damaged is read from the image as a whole.
-func TestMapOfBaseIsDamaged(t *testing.T) {
-	r, dir := newRepoIn(t)
-	before := threeAndABit()
-	s := session(t, r, full(t, r, before))
-	base := openBase(t, s)
-	spoil(t, dir, smallPack)
-	img, dirty := before.with(write{off: 1<<20 + 5, n: 3000})
-	got, err := CopyChanged(t.Context(), s, img, these(dirty), base, new(Progress))
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := img.read.Load()
-	if got.Lost == 0 || !errors.Is(got.Loss, repo.ErrDamaged) || got.Lost != read-length(dirty) {
-		t.Errorf("%+v; %d bytes read", got, read)
-	}
-	if want := mustCopy(t, s, img); got.Root != want {
-		t.Errorf("root %v, CopyDisk makes %v", got.Root, want)
 	}
 }

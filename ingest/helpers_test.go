@@ -193,14 +193,30 @@ func session(t testing.TB, r *repo.Repo, base *repo.Snapshot) *repo.Session {
 // commit makes a snapshot of one disk.
 func commit(t testing.TB, s *repo.Session, root chunk.ID, size int64) *repo.Snapshot {
 	t.Helper()
-	if err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: size, Root: root}); err != nil {
-		t.Fatal(err)
-	}
+	add(t, s, "vda", root, size)
 	snap, err := s.Commit(t.Context(), repo.Info{Program: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return snap
+}
+
+// add makes a disk part of a session's snapshot.
+func add(t testing.TB, s *repo.Session, name string, root chunk.ID, size int64) {
+	t.Helper()
+	if err := s.AddItem(repo.Item{Name: name, Kind: repo.ItemDisk, Size: size, Root: root}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustCount is how much there is to read of what is dirty.
+func mustCount(t testing.TB, img Image, dirty []Run) int64 {
+	t.Helper()
+	n, err := ChangedBytes(t.Context(), img, these(dirty))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // full copies an image as a whole and commits it.

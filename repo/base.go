@@ -78,7 +78,7 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 	if err := d.Check(); err != nil {
 		return fail(fmt.Errorf("disk %s: %w", name, err))
 	}
-	d.heir = s
+	d.openedBy = s
 	s.base.mu.Lock()
 	defer s.base.mu.Unlock()
 	if s.base.disks == nil {
@@ -128,13 +128,14 @@ func (i *inherited) add(id chunk.ID) {
 // other maps only those chunks are looked for that the base does not have in
 // the same place. All that was proved when the base was committed, and the
 // lease keeps it. The packs are looked at once more; if there is a doubt that
-// there was not when the base was opened, everything is walked.
+// there was not when the base was opened, or the session has read damage,
+// everything is walked.
 func (s *Session) committer(ctx context.Context) (*walker, error) {
 	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
 	if len(s.base.disks) == 0 {
 		return w, nil
 	}
-	if doubts, err := s.doubtPacks(ctx); err != nil || !slices.Equal(doubts, s.base.doubts) {
+	if doubts, err := s.doubtPacks(ctx); err != nil || s.present.distrusts() || !slices.Equal(doubts, s.base.doubts) {
 		s.present.lookAgain()
 		return w, err
 	}

@@ -15,7 +15,9 @@ import (
 type Disk struct {
 	repo *Repo
 	root *format.Disk
-	heir *Session // that may take segments over; nil if OpenBase did not open the disk
+	// openedBy is the session that may take segments over, and distrusts what
+	// it finds damaged; nil if OpenBase did not open the disk.
+	openedBy *Session
 
 	mu     sync.Mutex
 	tables []format.DiskTable // by page; nil for one that is not loaded, or of zeros
@@ -173,7 +175,7 @@ func (d *Disk) segment(i int) (*segment, error) {
 	v, err := d.repo.maps.get(e.Map, func() (any, int64, error) {
 		b, err := d.repo.fetch(context.Background(), format.DiskMap, e.Map)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, d.unread(format.DiskMap, e.Map, err)
 		}
 		m, err := decodeMap(b, d.root.SegmentSize, e, i)
 		if err != nil {
@@ -279,10 +281,22 @@ func (d *Disk) readSegment(p []byte, off int64, m format.SegmentMap) (n int, err
 
 func (d *Disk) chunk(e format.Extent) ([]byte, error) {
 	plain, err := d.repo.readChunk(context.Background(), format.Data, e.ID)
-	if err == nil && int64(len(plain)) != e.Len {
-		err = &DamageError{"chunk " + e.ID.String()[:16], fmt.Errorf("%d bytes, its map says %d", len(plain), e.Len)}
+	if err != nil {
+		return nil, d.unread(format.Data, e.ID, err)
 	}
-	return plain, err
+	if int64(len(plain)) != e.Len {
+		return nil, &DamageError{"chunk " + e.ID.String()[:16], fmt.Errorf("%d bytes, its map says %d", len(plain), e.Len)}
+	}
+	return plain, nil
+}
+
+// unread tells the session that goes on from the disk, if there is one, of a
+// chunk that could not be read. It returns the error.
+func (d *Disk) unread(k format.Kind, id chunk.ID, err error) error {
+	if d.openedBy != nil && isDamage(err) {
+		d.openedBy.distrust(k, id)
+	}
+	return err
 }
 
 // Prefetch asks for the chunks of a range to be decoded into the cache in the

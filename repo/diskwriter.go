@@ -47,7 +47,7 @@ func (w *DiskWriter) SetSegment(ctx context.Context, l *Lane, segment int64, m f
 // its map neither read nor stored. Base is what OpenBase gave. It may be called
 // by several goroutines at once.
 func (w *DiskWriter) Inherit(base *Disk, segment int64) error {
-	if base.heir != w.session {
+	if base.openedBy != w.session {
 		return fmt.Errorf("segment %d: the disk to take it over from was not opened by this session", segment)
 	}
 	e, err := base.entry(int(segment))

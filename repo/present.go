@@ -14,11 +14,12 @@ import (
 )
 
 // present remembers which packs a session found to be there with their whole
-// length. What the index lists may be gone: a snapshot must not name it, and
+// length, and which are not to be relied on. What the index lists may be gone: a snapshot must not name it, and
 // what is stored again heals the snapshots before it.
 type present struct {
-	mu    sync.Mutex
-	packs map[format.PackHash]bool
+	mu         sync.Mutex
+	packs      map[format.PackHash]bool
+	distrusted bool // some of them were read, and are damaged
 }
 
 // lookAgain forgets which packs were there.
@@ -26,6 +27,49 @@ func (p *present) lookAgain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.packs, func(_ format.PackHash, there bool) bool { return there })
+}
+
+// distrust marks a pack as one that is not to be relied on, and tells whether
+// it was not marked before.
+func (p *present) distrust(pack format.PackHash) (first bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.packs == nil {
+		p.packs = map[format.PackHash]bool{}
+	}
+	there, known := p.packs[pack]
+	p.packs[pack], p.distrusted = false, true
+	return there || !known
+}
+
+// distrusts tells whether any pack was distrusted.
+func (p *present) distrusts() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.distrusted
+}
+
+// distrust is called with a chunk of the base that is damaged. This session
+// does not rely on the packs that hold it so from now on: what it puts is
+// stored again. The head is told, so that a later session does not either, and
+// has a doubt if this one fails.
+func (s *Session) distrust(k format.Kind, id chunk.ID) {
+	for _, at := range s.repo.index.Lookup(id) {
+		_, err := s.repo.readAt(s.ctx, k, at)
+		if !isDamage(err) || !s.present.distrust(at.Pack.Hash) {
+			continue
+		}
+		note := fmt.Sprintf("%v; what this backup needs of it is stored again. `vaultfs verify --read-data` tells what is lost with it", err)
+		s.Note(note)
+		s.repo.warn(note)
+		_, err = s.repo.publish(s.ctx, s.lease.Held, editDamaged([]format.PackHash{at.Pack.Hash}, nil))
+		if err == nil {
+			err = s.repo.refresh(s.ctx)
+		}
+		if err != nil {
+			s.repo.warn(fmt.Sprintf("later backups are not told of the damage in %s: %v", packLabel(at.Pack.Hash), err))
+		}
+	}
 }
 
 // has tells whether a pack is there, and looks only once.
@@ -97,7 +141,7 @@ func (s *Session) whyNot(ctx context.Context, id chunk.ID) error {
 	}
 	object := packLabel(places[0].Pack.Hash)
 	if !s.has(ctx, places[0]) {
-		return &DamageError{object, errors.New("missing or cut off")}
+		return &DamageError{object, errors.New("missing, cut off or damaged; run the backup again: what it needs of it is stored anew then")}
 	}
 	return &DamageError{object, errors.New("not to be relied on: `vaultfs verify --read-data` tells what is damaged in it")}
 }

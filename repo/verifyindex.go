@@ -87,7 +87,7 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 	}
 	for _, p := range h.Damaged {
 		if _, ok := v.listed[p]; ok && !v.options.ReadData {
-			v.finding(packLabel(p), errors.New("an earlier verify found damage in it; with --read-data it is said what is lost"))
+			v.finding(packLabel(p), errors.New("damage was found in it earlier; with --read-data it is said what is lost"))
 		}
 	}
 	if err := v.listPresent(ctx); err != nil {
