@@ -193,6 +193,7 @@ func TestFaultsOfDisks(t *testing.T)       { testBetween(t, diskFaults) }
 // testBetween backs one guest up again and again: after each of the things that happen to it, and then after some writes
 // only, which must be an incremental backup again.
 func testBetween(t *testing.T, list []between) {
+	t.Parallel()
 	f := newTrial(t)
 	f.clean(f.backup("vda", "full: the first backup", "vdb", "full: the first backup"))
 	for _, c := range list {

@@ -122,6 +122,7 @@ var guestFaults = []during{
 	},
 }
 
+// It breaks connections of its process, and so does not run in parallel with others.
 func TestFaultsOfAGuestThatIsRead(t *testing.T) { testDuring(t, newTrial(t), guestFaults) }
 
 // testDuring backs one guest up again and again, while each of the things happens to it; after each the next backup must
@@ -190,6 +191,7 @@ func small(t *testing.T, size string) string {
 
 // TestFaultsOfScratchSpace has the guest overwrite more than the scratch space takes.
 func TestFaultsOfScratchSpace(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{NoAgent: true, Disks: qcow2Disks})
 	for _, path := range g.Paths {
 		fill(t, path)
@@ -235,6 +237,7 @@ func TestFaultsOfScratchSpace(t *testing.T) {
 
 // TestFaultsOfTheRepository fills it, and takes it away, at each step at which it is written.
 func TestFaultsOfTheRepository(t *testing.T) {
+	t.Parallel()
 	dir := small(t, "80m")
 	f := newTrial(t)
 	f.repoDir = dir + "/repo"

@@ -11,6 +11,7 @@ import (
 )
 
 func TestTwoRepositoriesInTurn(t *testing.T) {
+	t.Parallel()
 	f := newTrial(t)
 	first := f.repo
 	second := repoIn(t, t.TempDir())
@@ -34,6 +35,7 @@ func TestTwoRepositoriesInTurn(t *testing.T) {
 }
 
 func TestRawDisksOnly(t *testing.T) {
+	t.Parallel()
 	f := newTrial(t, testguest.Disk{Format: "raw", Bus: "virtio", Size: "64M"}, testguest.Disk{Format: "raw", Bus: "virtio", Size: "32M"})
 	for _, why := range []string{"full: the first backup", "full: no backup has made a checkpoint yet"} {
 		f.write("vda", 2)
@@ -48,6 +50,7 @@ func TestRawDisksOnly(t *testing.T) {
 // TestOldImages has a disk of the first version of qcow2 ("compat=0.10"), which keeps no bitmaps, beside a newer one, and
 // alone.
 func TestOldImages(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{NoAgent: true, Disks: qcow2Disks})
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", g.Paths[0], "64M")
 	fill(t, g.Paths[0])
@@ -77,6 +80,7 @@ func TestOldImages(t *testing.T) {
 // TestInternalSnapshots has a user take a snapshot inside the images, and go back to it. QEMU does not go back while an
 // image has a dirty bitmap, so there must be none.
 func TestInternalSnapshots(t *testing.T) {
+	t.Parallel()
 	f := newTrial(t)
 	f.clean(f.backup("vda", "full: ", "vdb", "full: "))
 	if err := f.attempt("snapshot-create-as", f.g.Name, "mine"); err != nil {
@@ -98,6 +102,7 @@ func TestInternalSnapshots(t *testing.T) {
 
 // TestRenamedGuest is another source: the checkpoint of the old one is not taken for its own, nor away from it.
 func TestRenamedGuest(t *testing.T) {
+	t.Parallel()
 	f := newTrial(t)
 	old := f.backup("vda", "full: the first backup", "vdb", "full: the first backup").Checkpoint
 	f.g.Destroy()
@@ -118,6 +123,7 @@ func TestRenamedGuest(t *testing.T) {
 
 // TestAnotherGuestOfTheSameName is not taken for the one that was backed up.
 func TestAnotherGuestOfTheSameName(t *testing.T) {
+	t.Parallel()
 	f := newTrial(t)
 	f.clean(f.backup("vda", "full: the first backup", "vdb", "full: the first backup"))
 	f.g.Destroy()
