@@ -238,55 +238,7 @@ func (f *fixer) remove(checkpoint, why string) error {
 	return nil
 }
 
-// dropCheckpoint removes the checkpoint of a backup that came to nothing.
-func (r *run) dropCheckpoint() error {
-	name := r.journal.entry.Checkpoint
-	if name == "" {
-		return nil
-	}
-	l, err := newLink(r.domain)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	if active, err := l.reach().IsActive(); err == nil && active {
-		if err := removeCheckpoint(l.reach(), name); err != nil {
-			return fmt.Errorf("VM %q: removing the checkpoint %s: %w; the next backup does it", r.name, name, err)
-		}
-	}
-	return r.journal.update(func(e *entry) { e.Checkpoint = "" })
-}
-
-// keepCheckpoint makes the new checkpoint the only one of this repository. Old ones that cannot be removed harm nothing:
-// the next backup tries again.
-func (r *run) keepCheckpoint() {
-	made := r.journal.entry.Checkpoint
-	r.result.Checkpoint = made
-	if err := r.journal.update(func(e *entry) { e.Checkpoint = "" }); err != nil {
-		r.result.Warnings = append(r.result.Warnings, err.Error())
-	}
-	if made == "" && !(r.result.Mode == ModeLive && r.plan.unmade != "") {
-		if r.plan.from != "" {
-			r.result.Checkpoint = r.plan.from
-		}
-		return // what there is is still of use
-	}
-	l, err := newLink(r.domain)
-	if err != nil {
-		return
-	}
-	defer l.close()
-	for _, old := range r.plan.old {
-		if old == made {
-			continue
-		}
-		if err := removeCheckpoint(l.reach(), old); err != nil {
-			r.result.Notes = append(r.result.Notes, fmt.Sprintf("the old checkpoint %s could not be removed: %v", old, err))
-		}
-	}
-}
-
-// waitFor asks until it is so, or the time is over.
+// waitUntil asks until it is so, or the time is over.
 func waitUntil(ctx context.Context, limit time.Duration, so func() (bool, error)) (bool, error) {
 	for end := time.Now().Add(limit); ; {
 		ok, err := so()

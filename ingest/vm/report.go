@@ -24,7 +24,7 @@ func (r *run) report(s *repo.Session) string {
 	line("| Mode | %s |", joinMethod(result))
 	line("| Quiesced | %s |", result.Quiesced)
 	line("| Verification | %s |", r.verification())
-	line("| Checkpoint kept for the next backup | %s |", r.keptCheckpoint())
+	line("| Checkpoint kept for the next backup | %s |", r.reportCheckpoint())
 	line("| Program | %s |", r.options.Program)
 	line("")
 	line("## Disks")
@@ -89,16 +89,15 @@ func (r *run) verification() string {
 	return "not read back (--no-verify)"
 }
 
-func (r *run) keptCheckpoint() string {
-	switch made := r.journal.entry.Checkpoint; {
-	case made != "":
-		return made
-	case r.result.Mode == ModeOffline && r.plan.from != "":
-		return r.plan.from + ", of an earlier backup"
-	case r.plan.unmade != "" && r.result.Mode == ModeLive:
-		return "none: " + r.plan.unmade
+func (r *run) reportCheckpoint() string {
+	name, why := r.keptCheckpoint()
+	switch {
+	case name == "":
+		return "none: " + why
+	case name != r.journal.entry.Checkpoint:
+		return name + ", of an earlier backup"
 	}
-	return "none"
+	return name
 }
 
 // cell is text for a cell of a table.
