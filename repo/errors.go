@@ -60,6 +60,17 @@ func damage(object string, err error) error {
 	return fmt.Errorf("%s: %w", object, err)
 }
 
+// firstNewer returns, of joined errors, the first that tells of an object which
+// a newer version wrote; nil if there is none. Who meets one stops.
+func firstNewer(err error) error {
+	for _, err := range split(err) {
+		if errors.Is(err, ErrNewerFormat) {
+			return err
+		}
+	}
+	return nil
+}
+
 func packObject(session format.SnapshotID, hash format.PackHash) string {
 	return "packs/" + session.String() + "/" + hash.String()
 }

@@ -191,6 +191,46 @@ func TestNewerHeadIsNotRepaired(t *testing.T) {
 	}
 }
 
+// A snapshot of a newer program stops this one as well, whatever its source: it
+// neither adds nor repairs, and verify does not call it damaged.
+func TestNewerSnapshot(t *testing.T) {
+	for what, n := range map[string]uint32{"the layout that is known": 20} {
+		t.Run(what, func(t *testing.T) {
+			st := newStore(t)
+			if err := repo.Init(t.Context(), st, repo.InitOptions{Password: []byte("secret"), Cost: cheap}); err != nil {
+				t.Fatal(err)
+			}
+			first := ingestDisk(t, openDamaged(t, st), "disk/a", noise(1, 1<<16))
+			newer := append([]byte("vfsmani\x03"), bytes.Repeat([]byte{7}, 32)...)
+			newer = append(binary.BigEndian.AppendUint32(newer, n), bytes.Repeat([]byte{9}, 200)...)
+			id := strings.Repeat("ab", 16)
+			if err := st.Put(t.Context(), "snapshots/"+id, newer); err != nil {
+				t.Fatal(err)
+			}
+			stops := func(what string, err error) {
+				t.Helper()
+				if !errors.Is(err, repo.ErrNewerFormat) || errors.Is(err, repo.ErrDamaged) || !strings.Contains(err.Error(), id) {
+					t.Errorf("%s beside a newer snapshot: %v", what, err)
+				}
+			}
+			_, err := tryDisk(t.Context(), openDamaged(t, st), "disk/b", noise(2, 1<<16))
+			stops("a session", err)
+			stops("a repair", openDamaged(t, st).RebuildIndex(t.Context()))
+			got, err := openDamaged(t, st).Verify(t.Context(), repo.VerifyOptions{ReadData: true})
+			if err != nil || len(got.Findings) != 0 || len(got.Newer) != 1 || got.Snapshots != 1 {
+				t.Fatalf("verify: %+v, %v", got, err)
+			}
+			stops("verify", got.Newer[0])
+			if sessions, err := openDamaged(t, st).Sessions(t.Context()); err != nil || len(sessions) != 0 {
+				t.Errorf("leases are left: %v, %v", sessions, err)
+			}
+			if !bytes.Equal(readDisk(t, openDamaged(t, st), first), noise(1, 1<<16)) {
+				t.Error("the snapshot that is known comes back different")
+			}
+		})
+	}
+}
+
 // A snapshot that is gone from the middle of its source's row, or cannot be
 // read, is not passed over in silence.
 func TestLostSnapshotIsNoticed(t *testing.T) {

@@ -222,8 +222,13 @@ func (r *Repo) rewriteLostIndex(ctx context.Context) error {
 
 // RebuildIndex writes runs and a head that say what the footers of all packs
 // say, in the place of those that are there. It is refused with ErrInUse while
-// anybody else writes or collects.
+// anybody else writes or collects, and with ErrNewerFormat if a newer version
+// wrote anything that is met.
 func (r *Repo) RebuildIndex(ctx context.Context) error {
+	_, err := r.Snapshots(ctx)
+	if newer := firstNewer(err); newer != nil {
+		return newer // the others are of no account here
+	}
 	if err := r.clearDead(ctx); err != nil {
 		return err
 	}

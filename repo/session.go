@@ -84,7 +84,9 @@ var (
 
 const packWriters = 2
 
-// NewSession opens a session. ErrSourceTaken and ErrSourceBusy are told apart.
+// NewSession opens a session. ErrSourceTaken, ErrSourceBusy and ErrNewerFormat,
+// of any object that matters to it, a snapshot of another source included, are
+// told apart.
 func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, error) {
 	if err := format.CheckFeatures("writing", r.config.Write); err != nil {
 		return nil, err
@@ -99,6 +101,9 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 		return nil, err
 	}
 	all, err := r.Snapshots(ctx)
+	if newer := firstNewer(err); newer != nil {
+		return nil, newer
+	}
 	if err != nil {
 		r.warn(err.Error())
 	}
@@ -113,6 +118,9 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 		// From now on nobody else commits a snapshot of the source. One that
 		// was committed while the lease was being opened comes before ours.
 		all, err = r.Snapshots(ctx)
+		if newer := firstNewer(err); newer != nil {
+			return nil, errors.Join(newer, s.lease.Release(context.WithoutCancel(ctx)))
+		}
 		if err != nil && len(all) == 0 {
 			return nil, errors.Join(err, s.lease.Release(context.WithoutCancel(ctx)))
 		}

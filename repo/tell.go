@@ -13,8 +13,12 @@ import (
 // tellOthers writes into the head in which packs damage was found, so that no
 // later backup relies on them: what it needs is stored again, and heals the
 // snapshots before it. A pack that was proved is taken from the list. Where
-// the repository cannot be written to, only the one who asked learns of it.
+// the repository cannot be written to, or a newer version has written to it,
+// only the one who asked learns of it.
 func (v *verifier) tellOthers(ctx context.Context, pin *Pin) error {
+	if len(v.result.Newer) > 0 {
+		return nil
+	}
 	damaged := v.damagedPacks()
 	edit := editDamaged(damaged, v.proved)
 	h, err := v.repo.currentHead(ctx)

@@ -41,6 +41,9 @@ type VerifyResult struct {
 	Bytes     int64 // of those packs
 	Unlisted  int   // packs that no run lists: left by interrupted sessions
 	Findings  []Finding
+	// Newer names objects that a newer version wrote, each in an error that is
+	// an ErrNewerFormat. They were not looked at, nor was what only they name.
+	Newer []error
 }
 
 // verifier is one run of Verify.
@@ -131,7 +134,7 @@ func (v *verifier) run(ctx context.Context) error {
 	return v.walk(ctx, snapshots) // now it is known whom the bad chunks touch
 }
 
-// found notes damage; any other error it returns.
+// found notes damage, and what a newer version wrote; any other error it returns.
 func (v *verifier) found(err error) error {
 	var d *DamageError
 	switch {
@@ -139,7 +142,11 @@ func (v *verifier) found(err error) error {
 		return nil
 	case errors.As(err, &d):
 		v.finding(d.Object, d.Err)
-	case errors.Is(err, ErrDamaged), errors.Is(err, ErrNewerFormat):
+	case errors.Is(err, ErrNewerFormat):
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.result.Newer = append(v.result.Newer, err)
+	case errors.Is(err, ErrDamaged):
 		v.finding("repository", err)
 	default:
 		return err

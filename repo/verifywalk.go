@@ -11,6 +11,7 @@ import (
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
 	"vaultfs/repo/index"
+	"vaultfs/repo/store"
 )
 
 // snapshots returns the chosen snapshots, or all that can be read.
@@ -35,13 +36,12 @@ func (v *verifier) snapshots(ctx context.Context) ([]*Snapshot, error) {
 			return nil, err
 		}
 	}
-	v.findGaps(all)
-	return all, nil
+	return all, v.findGaps(ctx, all)
 }
 
 // findGaps reports the snapshots that others name as the one before them and
 // that are not there.
-func (v *verifier) findGaps(all []*Snapshot) {
+func (v *verifier) findGaps(ctx context.Context, all []*Snapshot) error {
 	have := map[string]bool{}
 	for _, s := range all {
 		have[s.ID] = true
@@ -51,8 +51,16 @@ func (v *verifier) findGaps(all []*Snapshot) {
 		if _, told := v.findings[object]; s.Previous == "" || have[s.Previous] || told {
 			continue
 		}
+		_, err := v.repo.store.Size(ctx, "snapshots/"+s.Previous)
+		if err == nil {
+			continue // it is there, of a newer version
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		v.finding(object, fmt.Errorf("missing; %s of %s names it as the one before", s.Short(), s.Source))
 	}
+	return nil
 }
 
 // walk goes through the structure of the snapshots and notes what is lost.

@@ -21,6 +21,20 @@ type proof struct {
 // damaged is the number of objects that are not as they should be.
 func (p *proof) damaged() int { return len(p.Findings) + len(p.images) }
 
+// newer is what a newer version wrote and this one did not look at.
+func (p *proof) newer() (sentences []string) {
+	for _, err := range p.Newer {
+		sentences = append(sentences, err.Error())
+	}
+	return sentences
+}
+
+// proofJSON is a verifyJSON that tells what was not looked at, if there is such.
+type proofJSON struct {
+	verifyJSON
+	Newer []string `json:"newer,omitempty"`
+}
+
 func (a *app) verifyCommand() *cobra.Command {
 	var readData, qemu bool
 	c := &cobra.Command{
@@ -37,7 +51,8 @@ snapshots given. What is looked at:
                 at each as the qcow2 file that a mount shows
 
 All that is damaged is listed, with the snapshots, disks and bytes that are lost
-with it, and the exit status is 4. To heal data, back the same sources up again
+with it, and the exit status is 4. What a newer version of vaultfs wrote cannot
+be proved by this one: it is named, and the exit status is 1. To heal data, back the same sources up again
 while they still hold it: what is known to be damaged is stored anew.
 
 The local copy of the index is not used: what is proved is the repository.`,
@@ -84,8 +99,11 @@ func (a *app) verify(ctx context.Context, r *repo.Repo, refs []string, readData,
 	}
 	p.took = time.Since(begin)
 	a.print.proof(p)
-	if p.damaged() > 0 {
+	switch {
+	case p.damaged() > 0:
 		return &statusError{status: statusDamage}
+	case len(p.Newer) > 0:
+		return &statusError{status: statusFailed}
 	}
 	return nil
 }

@@ -405,8 +405,8 @@ func (p *printer) proof(f *proof) {
 		depth = "data"
 	}
 	if p.json {
-		p.object(verifyJSON{"summary", depth, max(0, f.qemu), f.Snapshots, f.Items, f.Packs, f.Chunks, f.Bytes, f.Unlisted,
-			f.took.Seconds(), toFindingsJSON(append(f.Findings, f.images...))})
+		p.object(proofJSON{verifyJSON{"summary", depth, max(0, f.qemu), f.Snapshots, f.Items, f.Packs, f.Chunks, f.Bytes, f.Unlisted,
+			f.took.Seconds(), toFindingsJSON(append(f.Findings, f.images...))}, f.newer()})
 		return
 	}
 	for _, finding := range f.Findings {
@@ -422,8 +422,15 @@ func (p *printer) proof(f *proof) {
 	if f.Unlisted > 0 {
 		p.remark("note: %s in no index, left by interrupted ingests; they harm nothing\n", count(int64(f.Unlisted), "pack"))
 	}
+	for _, newer := range f.newer() {
+		p.text("%s: not looked at, nor what only it names; install a newer vaultfs to verify it\n", newer)
+	}
 	if n := f.damaged(); n > 0 {
 		p.text("damage: %s; see above for what is lost\n", count(int64(n), "object"))
+		return
+	}
+	if len(f.Newer) > 0 {
+		p.text("no damage found in what this version knows, in %s; not all was looked at\n", round(f.took))
 		return
 	}
 	p.remark("no damage found, in %s\n", round(f.took))
