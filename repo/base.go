@@ -24,9 +24,10 @@ type base struct {
 }
 
 // readBase reads the base's manifest. It is called once the lease exists: a
-// snapshot that is there by then keeps its chunks until the session ends, so
-// that none of them has to be looked up. Whether a snapshot was forgotten is
-// decided here and nowhere else: it was if its manifest is gone.
+// snapshot that is there by then, and not marked as forgotten, keeps its chunks
+// until the session ends, so that none of them has to be looked up. The mark is
+// looked for first: who removes a forgotten snapshot removes its manifest
+// before its mark, so that one of the two looks tells.
 func (s *Session) readBase(ctx context.Context) {
 	if s.options.Base == nil {
 		s.base.err = ErrNoBase
@@ -37,9 +38,14 @@ func (s *Session) readBase(ctx context.Context) {
 		s.base.err = err
 		return
 	}
-	m, err := s.repo.readManifest(ctx, id)
+	_, err = s.repo.store.Size(ctx, forgottenObject(id))
+	marked := err == nil
+	var m *format.Manifest
+	if errors.Is(err, store.ErrNotFound) {
+		m, err = s.repo.readManifest(ctx, id)
+	}
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case marked, errors.Is(err, store.ErrNotFound):
 		s.base.err = fmt.Errorf("%w (snapshot %s)", ErrBaseGone, s.options.Base.Short())
 	case err != nil:
 		s.base.err = err

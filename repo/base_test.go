@@ -221,21 +221,29 @@ func TestBaseAndAnotherIndex(t *testing.T) {
 	}
 }
 
-// Between the choice of the base and the lease that names it the base may go.
+// Between the choice of the base and the lease that names it the base may go,
+// or be marked as one that is to go.
 func TestBaseThatIsGone(t *testing.T) {
 	v := newVictim(t, "vm/a", 10)
-	st := v.with(t, nil)
-	r := reopen(t, st)
-	base := mustSnapshots(t, r)[0]
-	if err := st.Delete(t.Context(), "snapshots/"+base.ID); err != nil {
-		t.Fatal(err)
+	for how, forget := range map[string]func(st *store.Dir, id string) error{
+		"removed": func(st *store.Dir, id string) error { return st.Delete(t.Context(), "snapshots/"+id) },
+		"marked":  func(st *store.Dir, id string) error { return st.Put(t.Context(), "forgotten/"+id, nil) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			st := v.with(t, nil)
+			r := reopen(t, st)
+			base := mustSnapshots(t, r)[0]
+			if err := forget(st, base.ID); err != nil {
+				t.Fatal(err)
+			}
+			third := v.second.with(50<<20, random(90, 5000))
+			snap, full, err := third.increment(t.Context(), r, base, v.first)
+			if !errors.Is(full, repo.ErrBaseGone) || err != nil {
+				t.Errorf("it is gone: %v, %v", full, err)
+			}
+			third.mustRead(t, r, snap)
+		})
 	}
-	third := v.second.with(50<<20, random(90, 5000))
-	snap, full, err := third.increment(t.Context(), r, base, v.first)
-	if !errors.Is(full, repo.ErrBaseGone) || err != nil {
-		t.Errorf("it is gone: %v, %v", full, err)
-	}
-	third.mustRead(t, r, snap)
 }
 
 // Verify finds what an increment took over like all else: it touches both.

@@ -88,6 +88,9 @@ func (s *Snapshot) Item(name string) *Item {
 
 func snapshotObject(id format.SnapshotID) string { return "snapshots/" + id.String() }
 
+// forgottenObject is the mark of a snapshot that is to be removed.
+func forgottenObject(id format.SnapshotID) string { return "forgotten/" + id.String() }
+
 func newSnapshot(m *format.Manifest) *Snapshot {
 	st, pr := m.Structure, m.Private
 	s := &Snapshot{ID: st.Session.String(), Source: st.Source, Kind: st.Kind, Seq: st.Seq, Time: time.Unix(0, st.Time).UTC()}
