@@ -69,7 +69,7 @@ func (s *stopped) look(agent *agentWatch) (ended bool, err error) {
 	case id != s.id:
 		return true, errors.New("it shut down and something started it again at once, such as a cluster manager or a watchdog script: nothing was backed up; stop that first, or use --mode live")
 	case agent.restarted():
-		return true, errors.New("it restarted instead of shutting down, and runs: nothing was backed up; shut it down yourself, or use --mode live")
+		return false, errors.New("has restarted instead of shutting down, or its agent has while it still shuts down: it is left running; nothing was backed up; shut it down yourself, or use --mode live. Should it shut down within the next hours, the next backup or vaultfs recover starts it again")
 	}
 	return false, nil
 }
@@ -143,7 +143,8 @@ func runningIDOf(known *libvirt.Domain, uuid string) (uint, error) {
 	return id, nil
 }
 
-// agentWatch notices that a guest restarts: its agent goes, and comes again.
+// agentWatch notices that a guest restarts: its agent goes, and comes again. An agent may do so alone too, in a guest that
+// is still to go off, so that does not tell that an order to shut down is not obeyed any more.
 type agentWatch struct {
 	link    *link
 	present bool // there was one to begin with
