@@ -27,6 +27,7 @@ type entry struct {
 	Freezing   bool      `json:"freezing,omitempty"`   // the guest may be frozen
 	Restart    bool      `json:"restart,omitempty"`    // it ran, and is shut down to be read
 	Ordered    time.Time `json:"ordered,omitzero"`     // when it was told to shut down, until it was seen off
+	Off        time.Time `json:"off,omitzero"`         // when it was seen off
 	Overlays   []overlay `json:"overlays,omitempty"`   // that take the guest's writes while its images are read
 	Checkpoint string    `json:"checkpoint,omitempty"` // made for a snapshot that is not committed yet
 }

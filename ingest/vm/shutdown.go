@@ -13,9 +13,9 @@ import (
 
 // stopped is a guest that ran and was shut down to be read offline. Closing it starts the guest again.
 //
-// The journal has Restart from before the first order to shut down until libvirt says that the guest runs again, and
-// Ordered until the guest was seen off: an order cannot be taken back, so a guest that does not shut down in time may
-// still do so when nobody waits for it any more. See shutdown_recover.go for what becomes of that.
+// The journal has Restart from before the first order to shut down until libvirt says that the guest runs again, Ordered
+// until the guest was seen off, and Off from then on: an order cannot be taken back, so a guest that does not shut down
+// in time may still do so when nobody waits for it any more. See shutdown_recover.go for what becomes of that.
 type stopped struct {
 	*offline
 	name    string
@@ -110,7 +110,7 @@ func (s *stopped) shutDown(ctx context.Context, limit time.Duration) (err error)
 	if _, reason, err := s.link.reach().GetState(); err == nil {
 		s.reason = libvirt.DomainShutoffReason(reason)
 	}
-	if err := s.journal.update(func(e *entry) { e.Ordered = time.Time{} }); err != nil {
+	if err := s.journal.update(func(e *entry) { e.Ordered, e.Off = time.Time{}, s.off.UTC() }); err != nil {
 		return s.startAfter(err)
 	}
 	return nil
@@ -144,7 +144,7 @@ func (s *stopped) start() error {
 	if found {
 		s.note = "then somebody else started it"
 	}
-	return s.journal.update(func(e *entry) { e.Restart = false })
+	return s.journal.update(func(e *entry) { e.Restart, e.Off = false, time.Time{} })
 }
 
 // tell adds how long the guest was down.

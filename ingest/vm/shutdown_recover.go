@@ -18,8 +18,9 @@ const (
 	startTime = time.Minute
 	// orderWorks is how long after an order to shut down a guest that still runs may yet obey it.
 	orderWorks = time.Hour
-	// orderCounts is how long after an order a guest that is found off is taken to be off because of it: over one night to
-	// the next backup. Later on it is more likely that somebody wants it off.
+	// orderCounts is how long after an order, or after it was seen off, a guest that is found off is taken to be off
+	// because of that: over one night to the next backup. Later on it is more likely that somebody wants it off, or has
+	// it run elsewhere, where a second one would spoil its disks.
 	orderCounts = 36 * time.Hour
 )
 
@@ -58,13 +59,14 @@ func startAgain(l *link, name string) (found bool, err error) {
 
 // stopped starts a guest that was shut down to be read.
 //
-//	guest     order                       what is done
-//	runs      none, it was seen off       nothing: somebody has started it
-//	runs      less than orderWorks ago    the entry stays: it may still shut down
-//	runs      longer ago                  nothing: it has not obeyed, and will not
-//	is off    none, it was seen off       started
-//	is off    less than orderCounts ago   started: it obeyed when nobody waited any more
-//	is off    longer ago                  left off
+//	guest     order, or seen off           what is done
+//	runs      seen off, at any time        nothing: somebody has started it
+//	runs      order less than orderWorks   the entry stays: it may still shut down
+//	          ago
+//	runs      order longer ago             nothing: it has not obeyed, and will not
+//	is off    either less than             started: it was to be read, or obeyed when nobody waited any more
+//	          orderCounts ago
+//	is off    either longer ago            left off, said
 func (f *fixer) stopped() error {
 	e := f.journal.entry
 	if !e.Restart {
@@ -86,6 +88,8 @@ func (f *fixer) stopped() error {
 		f.did("it was shut down to be read, and has been started since")
 	case ordered && ago >= orderCounts:
 		f.did("it was asked to shut down for a backup at %s and is off; as that is long ago it was left off: if it should run, virsh start %s", at, shellWord(e.VM))
+	case !ordered && time.Since(e.Off) >= orderCounts:
+		f.did("it was shut down to be read at %s, and the backup died; it was not started again, since that is long ago and it may be meant to be off, or run elsewhere: if it should run here, virsh start %s", e.Off.Local().Format("2006-01-02 15:04"), shellWord(e.VM))
 	default:
 		if _, err := startAgain(f.link, e.VM); err != nil {
 			return fmt.Errorf("it was shut down to be read, and %w", err)
@@ -96,5 +100,5 @@ func (f *fixer) stopped() error {
 			f.did("started it: it had been shut down to be read")
 		}
 	}
-	return f.journal.update(func(e *entry) { e.Restart, e.Ordered = false, time.Time{} })
+	return f.journal.update(func(e *entry) { e.Restart, e.Ordered, e.Off = false, time.Time{}, time.Time{} })
 }

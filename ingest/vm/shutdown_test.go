@@ -48,14 +48,21 @@ END
 chmod +x /sbin/shutdown`)
 }
 
-// restartsInstead is a guest whose agent goes and comes again, as it does when the guest restarts.
+// restartsInstead is a guest whose agent goes and comes again, as it does when the guest restarts. The guest may still go
+// off, so the order is remembered.
 func restartsInstead(t *testing.T, g *testguest.Guest) {
 	setShutdown(g, `systemd-run sh -c 'sleep 1; systemctl stop qemu-guest-agent; sleep 3; systemctl start qemu-guest-agent'`)
 	r := offlineRun(t, g, time.Minute)
 	_, err := beginOff(t.Context(), r)
-	wantError(t, err, g.Name, "restarted instead of shutting down", "nothing was backed up", "--mode live")
+	wantError(t, err, g.Name, "restarted instead of shutting down", "left running", "nothing was backed up", "--mode live", "vaultfs recover")
+	if still := new(StillRunning); !errors.As(err, &still) {
+		t.Errorf("%v does not tell that the guest still runs", err)
+	}
+	if e := r.journal.entry; !e.Restart || e.Ordered.IsZero() {
+		t.Errorf("journal: %+v", e)
+	}
 	wantState(t, g, "running")
-	wantNothingLeft(t, leave(r))
+	leave(r)
 	g.WaitAgent()
 }
 
@@ -349,27 +356,33 @@ func TestGuestThatWouldRestartIsNotShutDown(t *testing.T) {
 	wantState(t, g, "running")
 }
 
-// Orders to shut down are remembered for as long as they may be the reason that a guest is off.
+// Orders to shut down, and guests seen off, are remembered for as long as they may be the reason that a guest is off.
 func TestOldOrdersToShutDown(t *testing.T) {
 	g := idle(t, testguest.Spec{NoAgent: true})
-	for name, c := range map[string]struct {
+	ordered := func(ago time.Duration) entry { return entry{Ordered: time.Now().Add(-ago)} }
+	seenOff := func(ago time.Duration) entry { return entry{Off: time.Now().Add(-ago)} }
+	for _, c := range []struct {
+		name  string
 		off   bool
-		ago   time.Duration
+		left  entry
 		says  string
 		state string
 	}{
-		"not obeyed":     {false, 2 * time.Hour, "and has not: it runs", "running"},
-		"obeyed late":    {true, 24 * time.Hour, "started it", "running"},
-		"off since long": {true, 48 * time.Hour, "left off", "shut off"},
+		{"not obeyed", false, ordered(2 * time.Hour), "and has not: it runs", "running"},
+		{"obeyed late", true, ordered(24 * time.Hour), "started it", "running"},
+		{"started by somebody", false, seenOff(48 * time.Hour), "has been started since", "running"},
+		{"seen off", true, seenOff(24 * time.Hour), "started it", "running"},
+		{"ordered long ago", true, ordered(48 * time.Hour), "left off", "shut off"},
+		{"seen off long ago", true, seenOff(48 * time.Hour), "not started again", "shut off"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			if running := g.State() == "running"; running && c.off {
 				g.Destroy()
 			} else if !running && !c.off {
 				g.Start()
 			}
 			r := offlineRun(t, g, time.Second)
-			if err := r.journal.update(func(e *entry) { e.Restart, e.Ordered = true, time.Now().Add(-c.ago) }); err != nil {
+			if err := r.journal.update(func(e *entry) { e.Restart, e.Ordered, e.Off = true, c.left.Ordered, c.left.Off }); err != nil {
 				t.Fatal(err)
 			}
 			state := leave(r)
