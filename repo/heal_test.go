@@ -194,7 +194,7 @@ func TestNewerHeadIsNotRepaired(t *testing.T) {
 // A snapshot of a newer program stops this one as well, whatever its source: it
 // neither adds nor repairs, and verify does not call it damaged.
 func TestNewerSnapshot(t *testing.T) {
-	for what, n := range map[string]uint32{"the layout that is known": 20} {
+	for what, n := range map[string]uint32{"the layout that is known": 20, "another layout": 5000} {
 		t.Run(what, func(t *testing.T) {
 			st := newStore(t)
 			if err := repo.Init(t.Context(), st, repo.InitOptions{Password: []byte("secret"), Cost: cheap}); err != nil {

@@ -13,9 +13,6 @@ import (
 	"vaultfs/repo/seal"
 )
 
-// Version is the version of the format that this package reads and writes.
-const Version = 1
-
 // Errors that decoding gives, for errors.Is.
 var (
 	// ErrDamaged says that bytes are not what was written.

@@ -237,6 +237,13 @@ func TestManifestVersions(t *testing.T) {
 	if err := decode(forgeManifest("vfsmani\x03", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
 		t.Errorf("version 3: %v", err)
 	}
+	other := bytes.Repeat([]byte{0xee}, 300) // where the length of the first part stands there is something else
+	if err := decode(append([]byte("vfsmani\x03"), other...)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+		t.Errorf("version 3 of another layout: %v", err)
+	}
+	if err := decode(append([]byte(manifestMagic), other...)); !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {
+		t.Errorf("version 2 of another layout: %v", err)
+	}
 	for _, name := range []string{"manifest", "manifest-2"} {
 		for version := range 256 {
 			b := golden(t, name)

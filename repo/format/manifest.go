@@ -124,6 +124,9 @@ func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte
 	}
 	salt, head, rest := Salt(b[magicSize:]), b[:sealedHead+4], b[sealedHead+4:]
 	n := int64(binary.BigEndian.Uint32(head[sealedHead:]))
+	if newer && n > int64(len(rest)) {
+		return nil, ErrNewer // no layout that is known, so that it is no flipped bit
+	}
 	if n > int64(len(rest)) {
 		return nil, damaged("first part of %d bytes in %d", n, len(b))
 	}
