@@ -69,6 +69,9 @@ func comesBack(d *libvirt.Domain) error {
 	if what := onlyNow(now, next); what != "" {
 		return fmt.Errorf("%s is plugged into the running VM but differs in its definition, and would be gone after the restart: plug it in with --config too (virsh attach-device), or use --mode live", what)
 	}
+	if what := onlyNext(now, next); what != "" {
+		return fmt.Errorf("its definition was changed since it was started (%s), and the restart would bring that into force: restart it yourself when that is meant to be, or use --mode live", what)
+	}
 	return nil
 }
 
@@ -120,6 +123,71 @@ func onlyNow(now, next *libvirtxml.Domain) string {
 		return "a host device"
 	}
 	return ""
+}
+
+// onlyNext says what a restart would change of a guest that has all that onlyNow looks at: memory, processors, machine,
+// and what is plugged in at the next start only; "" if there is nothing.
+func onlyNext(now, next *libvirtxml.Domain) string {
+	for _, one := range []struct{ what, now, next string }{
+		{"memory", memoryOf(now), memoryOf(next)},
+		{"processors", processorsOf(now), processorsOf(next)},
+		{"machine", machineType(now), machineType(next)},
+	} {
+		if one.now != one.next {
+			return fmt.Sprintf("%s: %s, now %s", one.what, one.next, one.now)
+		}
+	}
+	disks, cards := map[string]bool{}, map[string]bool{}
+	for i := range now.Devices.Disks {
+		disks[targetOf(&now.Devices.Disks[i])] = true
+	}
+	for _, n := range now.Devices.Interfaces {
+		if n.MAC != nil {
+			cards[n.MAC.Address] = true
+		}
+	}
+	for i := range next.Devices.Disks {
+		if target := targetOf(&next.Devices.Disks[i]); !disks[target] {
+			return fmt.Sprintf("disk %s is not plugged in yet", target)
+		}
+	}
+	for _, n := range next.Devices.Interfaces {
+		if n.MAC != nil && !cards[n.MAC.Address] {
+			return fmt.Sprintf("network card %s is not plugged in yet", n.MAC.Address)
+		}
+	}
+	if len(next.Devices.Hostdevs) > len(now.Devices.Hostdevs) {
+		return "a host device is not plugged in yet"
+	}
+	return ""
+}
+
+// memoryOf is all of a guest's memory, which libvirt gives in KiB, and rounds up to MiB when it starts one. What of it
+// the balloon leaves to the guest may change while it runs.
+func memoryOf(x *libvirtxml.Domain) string {
+	if x.Memory == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%d MiB", (x.Memory.Value+1023)/1024)
+}
+
+// processorsOf is how many processors are plugged in, and how many may be.
+func processorsOf(x *libvirtxml.Domain) string {
+	if x.VCPU == nil {
+		return "none"
+	}
+	current := x.VCPU.Current
+	if current == 0 {
+		current = x.VCPU.Value
+	}
+	return fmt.Sprintf("%d of %d", current, x.VCPU.Value)
+}
+
+func machineType(x *libvirtxml.Domain) string {
+	if x.OS == nil || x.OS.Type == nil {
+		return "none"
+	}
+	return x.OS.Type.Machine
 }
 
 // noJobs refuses a guest that libvirt is busy with; what a killed run left is ended.

@@ -343,6 +343,18 @@ func TestGuestsThatAreNotShutDown(t *testing.T) {
 	refused("network card 52:54:00:00:00:07")
 	testguest.Virsh(t, "attach-device", g.Name, card, "--config")
 
+	next := g.Dir + "/next.raw"
+	shell(t, "truncate", "-s", "1M", next)
+	testguest.Virsh(t, "attach-disk", g.Name, next, "vdc", "--config")
+	refused("definition was changed", "disk vdc is not plugged in yet", "--mode live")
+	testguest.Virsh(t, "detach-disk", g.Name, "vdc", "--config")
+	testguest.Virsh(t, "setvcpus", g.Name, "2", "--config", "--maximum")
+	refused("definition was changed", "processors: 1 of 2, now 1 of 1")
+	testguest.Virsh(t, "setvcpus", g.Name, "1", "--config", "--maximum")
+	testguest.Virsh(t, "setmaxmem", g.Name, "512M", "--config")
+	refused("definition was changed", "memory: 512 MiB, now 256 MiB")
+	testguest.Virsh(t, "setmaxmem", g.Name, "256M", "--config")
+
 	testguest.Virsh(t, "undefine", g.Name)
 	refused("is transient", "virsh define")
 	wantState(t, g, "running")
