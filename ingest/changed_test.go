@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"vaultfs/repo"
@@ -139,6 +140,9 @@ func TestCopyChangedSeesALie(t *testing.T) {
 	}
 	snap := commit(t, s, mustCopy(t, s, img), img.size)
 	img.same(t, openDisk(t, r, snap))
+	if strings.Contains(snap.Info.Verified, "taken over") {
+		t.Errorf("nothing was taken over, but: %s", snap.Info.Verified)
+	}
 }
 
 // After a lie nothing more is read, and the progress that is told of what there

@@ -19,8 +19,7 @@ type base struct {
 
 	mu      sync.Mutex
 	checked bool
-	doubts  []string         // of Session.doubtPacks, once it was checked
-	disks   map[string]*Disk // that OpenBase gave, by name
+	doubts  []string // of Session.doubtPacks, once it was checked
 }
 
 // readBase reads the base's manifest. It is called once the lease exists: a
@@ -85,12 +84,6 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 		return fail(fmt.Errorf("disk %s: %w", name, err))
 	}
 	d.openedBy = s
-	s.base.mu.Lock()
-	defer s.base.mu.Unlock()
-	if s.base.disks == nil {
-		s.base.disks = map[string]*Disk{}
-	}
-	s.base.disks[name] = d
 	return d, nil
 }
 
@@ -110,54 +103,78 @@ func (s *Session) proveBase(ctx context.Context, it Item) error {
 	return lost.first()
 }
 
-// inherited is what a session took over from its base.
+// inherited is what the finished disks of a session took over from its base, by
+// their roots.
 type inherited struct {
-	mu       sync.Mutex
-	segments int64 // with data
-	trusted  int64 // of them, whose maps are not walked before the commit
-	maps     map[chunk.ID]struct{}
+	mu    sync.Mutex
+	disks map[chunk.ID]inheritedDisk
 }
 
-func (i *inherited) add(id chunk.ID) {
+// An inheritedDisk is the maps that a disk took over, one for each segment with
+// data, and the disk of the base that they are from: any, if from several.
+type inheritedDisk struct {
+	base *Disk
+	maps []chunk.ID
+}
+
+// set replaces what is known of a root: the same disk may have been finished
+// before, and have taken over more.
+func (i *inherited) set(root chunk.ID, d inheritedDisk) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.maps == nil {
-		i.maps = map[chunk.ID]struct{}{}
+	if d.base == nil {
+		delete(i.disks, root)
+		return
 	}
-	i.segments++
-	i.maps[id] = struct{}{}
+	if i.disks == nil {
+		i.disks = map[chunk.ID]inheritedDisk{}
+	}
+	i.disks[root] = d
 }
 
-// committer returns the walker that proves the items before the commit. What
-// came from the base is left out, so that the cost follows what changed: the
-// maps that were taken over and whole pages of the base are not walked, and in
-// other maps only those chunks are looked for that the base does not have in
-// the same place. All that was proved when the base was committed, and the
-// lease keeps it. The packs are looked at once more; if there is a doubt that
-// there was not when the base was opened, or the session has read damage,
-// everything is walked.
-func (s *Session) committer(ctx context.Context) (*walker, error) {
-	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
-	if len(s.base.disks) == 0 {
-		return w, nil
+// trusted returns what the items took over, by their roots, that need not be
+// walked before the commit: it was proved when the base was committed, and the lease keeps it. It
+// is nothing if there is a doubt that there was not when the base was opened,
+// or the session has read damage.
+func (s *Session) trusted(ctx context.Context) (map[chunk.ID]inheritedDisk, error) {
+	s.inherited.mu.Lock()
+	defer s.inherited.mu.Unlock()
+	disks := map[chunk.ID]inheritedDisk{}
+	for _, it := range s.items {
+		if d, ok := s.inherited.disks[it.Root]; ok && it.Kind == ItemDisk {
+			disks[it.Root] = d
+		}
 	}
-	if doubts, err := s.doubtPacks(ctx); err != nil || s.present.distrusts() || !slices.Equal(doubts, s.base.doubts) {
+	if len(disks) == 0 {
+		return nil, nil
+	}
+	doubts, err := s.doubtPacks(ctx)
+	if err != nil || s.present.distrusts() || !slices.Equal(doubts, s.base.doubts) {
 		s.present.lookAgain()
-		return w, err
+		return nil, err
 	}
-	s.inherited.trusted = s.inherited.segments
-	for id := range s.inherited.maps {
-		w.seen[id] = nil
-	}
-	for _, d := range s.base.disks {
-		for _, p := range d.root.Pages {
+	return disks, nil
+}
+
+// commitWalker returns the walker that proves the items before the commit. What
+// is trusted is left out, so that the cost follows what changed: the maps that
+// were taken over and whole pages of the base are not walked, and in other maps
+// only those chunks are looked for that the base does not have in the same
+// place.
+func (s *Session) commitWalker(trusted map[chunk.ID]inheritedDisk) *walker {
+	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored, bases: map[chunk.ID]*Disk{}}
+	for root, d := range trusted {
+		w.bases[root] = d.base
+		for _, id := range d.maps {
+			w.seen[id] = nil
+		}
+		for _, p := range d.base.root.Pages {
 			if !p.Map.IsZero() {
 				w.seen[p.Map] = nil
 			}
 		}
 	}
-	w.bases = s.base.disks
-	return w, nil
+	return w
 }
 
 // newExtents returns the extents that base, the map of the same segment, does

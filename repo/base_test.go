@@ -382,6 +382,46 @@ func TestInheritRefuses(t *testing.T) {
 	}
 }
 
+// What the snapshot says was taken over is what its disks took over: neither an
+// increment that was given up counts, nor one that was made twice.
+func TestVerifiedCountsWhatIsTakenOver(t *testing.T) {
+	r := newRepo(t, newStore(t))
+	b := newBackup("vm/a", 10)
+	snap := mustIngest(t, r, b)
+	for round, whole := range []bool{false, true} {
+		s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "vm/a", Machine: "m-vm/a", Base: snap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Abort(t.Context())
+		base, err := s.OpenBase(t.Context(), "vda")
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := b.changed(uint64(90 + round))
+		var root chunk.ID
+		for range 2 {
+			if root, err = is.disk.storeFrom(t.Context(), s, base, b.disk); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if whole {
+			if root, err = is.disk.store(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snap, err = is.commit(t.Context(), s, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(snap.Info.Verified, "1 segments, which were taken over"); got == whole || whole && strings.Contains(snap.Info.Verified, "taken over") {
+			t.Errorf("all was read at last: %v, but: %s", whole, snap.Info.Verified)
+		}
+		is.mustRead(t, r, snap)
+		b = is
+	}
+}
+
 // Everything of a disk can be taken over by many at once.
 func TestInheritConcurrently(t *testing.T) {
 	r := newRepo(t, newStore(t))

@@ -46,10 +46,15 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 // every chunk is in a pack that is there. What was taken over from the base is
 // not walked again, so that the cost follows what changed.
 func (s *Session) checkStructure(ctx context.Context) error {
-	w, err := s.committer(ctx)
+	trusted, err := s.trusted(ctx)
 	if err != nil {
 		return err
 	}
+	s.segmentsTrusted = 0
+	for _, d := range trusted {
+		s.segmentsTrusted += len(d.maps)
+	}
+	w := s.commitWalker(trusted)
 	for _, it := range s.items {
 		lost, err := w.item(ctx, it)
 		if err == nil {
@@ -123,7 +128,7 @@ func (s *Session) manifest(info Info) *format.Manifest {
 // verified tells what has been proved when the manifest is made.
 func (s *Session) verified() string {
 	walked := "the structure of every item was walked"
-	if n := s.inherited.trusted; n > 0 {
+	if n := s.segmentsTrusted; n > 0 {
 		walked += fmt.Sprintf(" (but %d segments, which were taken over from snapshot %s as they are)", n, s.base.snapshot.Short())
 	}
 	switch written := s.bytesStored.Load(); {

@@ -19,7 +19,7 @@ type DiskWriter struct {
 
 type diskSegment struct {
 	format.Entry
-	from int64 // size of the disk that it was taken over from, in bytes; else 0
+	base *Disk // that it was taken over from; nil for one that was stored
 }
 
 // NewDisk starts a disk.
@@ -54,10 +54,7 @@ func (w *DiskWriter) Inherit(base *Disk, segment int64) error {
 	if err != nil {
 		return fmt.Errorf("segment %d: %w", segment, err)
 	}
-	w.set(segment, diskSegment{e, base.Size()})
-	if !e.Map.IsZero() {
-		w.session.inherited.add(e.Map)
-	}
+	w.set(segment, diskSegment{e, base})
 	return nil
 }
 
@@ -75,7 +72,8 @@ func (w *DiskWriter) set(segment int64, e diskSegment) {
 // the root's ID.
 func (w *DiskWriter) Finish(ctx context.Context, l *Lane, size int64) (chunk.ID, error) {
 	d := &format.Disk{Size: size, SegmentSize: w.session.repo.SegmentSize()}
-	if last := d.Segments() - 1; size < d.SegmentSize*d.Segments() && size < w.entries[last].from {
+	last := d.Segments() - 1
+	if from := w.entries[last].base; from != nil && size < d.SegmentSize*d.Segments() && size < from.Size() {
 		return chunk.ID{}, fmt.Errorf("segment %d: it was taken over from a larger disk and holds more than is left of this one", last)
 	}
 	for first := int64(0); first < d.Segments(); first += format.PageSegments {
@@ -94,7 +92,22 @@ func (w *DiskWriter) Finish(ctx context.Context, l *Lane, size int64) (chunk.ID,
 		}
 		d.Pages = append(d.Pages, sum)
 	}
-	return l.putStructure(ctx, format.DiskRoot, d.Encode())
+	root, err := l.putStructure(ctx, format.DiskRoot, d.Encode())
+	if err == nil {
+		w.tellInherited(root)
+	}
+	return root, err
+}
+
+// tellInherited tells the session what the finished disk took over.
+func (w *DiskWriter) tellInherited(root chunk.ID) {
+	var d inheritedDisk
+	for _, e := range w.entries {
+		if e.base != nil {
+			d.base, d.maps = e.base, append(d.maps, e.Map)
+		}
+	}
+	w.session.inherited.set(root, d)
 }
 
 // MaxDiskSize bounds the size of a disk, in bytes.

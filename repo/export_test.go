@@ -28,7 +28,7 @@ func TinyPacks() (undo func()) {
 var ResolveIn = resolve
 
 // WalkAll makes a session walk at its commit what it took over as well.
-func WalkAll(s *Session) { s.base.disks = nil }
+func WalkAll(s *Session) { s.inherited.disks = nil }
 
 // PackOf is the object that a chunk lies in.
 func PackOf(r *Repo, id chunk.ID) string {

@@ -61,6 +61,10 @@ type Session struct {
 
 	base      base
 	inherited inherited
+	// segmentsTrusted counts the inherited segments with data that the commit
+	// did not walk.
+	segmentsTrusted int
+
 	claims    claims
 	present   present
 	structure packer    // of structure chunks, shared by all lanes

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
@@ -42,17 +44,19 @@ type walker struct {
 	seen map[chunk.ID]loss
 	// data is asked about every chunk that a map or a node names.
 	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
-	// bases are disks, by the name of the item, whose chunks are known to be
-	// stored: data is not asked about them where they are in the same place.
-	bases map[string]*Disk
+	// bases are disks, by the root of the disk that is walked, whose chunks are
+	// known to be stored: data is not asked about them where they are in the
+	// same place.
+	bases map[chunk.ID]*Disk
 }
 
-// first returns one of the losses as an error.
+// first returns the first of the losses, by the objects' names, as an error.
 func (l loss) first() error {
-	for object, lost := range l {
-		return &DamageError{object, lost.err}
+	if len(l) == 0 {
+		return nil
 	}
-	return nil
+	object := slices.Min(slices.Collect(maps.Keys(l)))
+	return &DamageError{object, l[object].err}
 }
 
 // item returns what of an item is lost. The error is of the walk itself.
@@ -135,7 +139,7 @@ func (w *walker) generic(ctx context.Context, id chunk.ID, bytes int64) (loss, e
 }
 
 func (w *walker) disk(ctx context.Context, it Item) (loss, error) {
-	base := w.bases[it.Name]
+	base := w.bases[it.Root]
 	return w.once(ctx, format.DiskRoot, it.Root, it.Size, func(plain []byte, l *loss) error {
 		root, err := format.DecodeDisk(plain)
 		if err != nil {
