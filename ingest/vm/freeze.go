@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +23,8 @@ type freezer interface {
 	FSThaw(mounts []string, flags uint32) error
 	GetTime(flags uint32) (seconds int64, nanoseconds uint, err error)
 	AgentSetResponseTimeout(seconds int, flags uint32) error
-	lifeline() *lifeline
+	// lifeline is who thaws the guest if this process does not; nil for a test's that needs none.
+	lifeline() (*lifeline, error)
 }
 
 // quiesce is how consistent the filesystems were when the job began.
@@ -64,7 +67,7 @@ func quiesced(ctx context.Context, l *link, g *guest, state libvirt.DomainState,
 	if why, warning := whyNotFrozen(g, state, o.NoQuiesce); why != "" {
 		return quiesce{why: why, warning: warning}, nil, begin()
 	}
-	if err := j.update(func(e *entry) { e.Freezing = true }); err != nil {
+	if err := j.update(func(e *entry) { e.Freezing, e.Running = true, running(l.reach()) }); err != nil {
 		return q, nil, err
 	}
 	q, err = frozenWhile(ctx, g.name, l, agentTimeout, begin)
@@ -72,6 +75,16 @@ func quiesced(ctx context.Context, l *link, g *guest, state libvirt.DomainState,
 		return q, keepThawing(l), err
 	}
 	return q, nil, errors.Join(err, j.update(func(e *entry) { e.Freezing = false }))
+}
+
+// running tells one run of a guest from another, also over a restart of the host; "" of a guest that is off.
+func running(d *libvirt.Domain) string {
+	id, err := d.GetID()
+	boot, err2 := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || err2 != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d of boot %s", id, strings.TrimSpace(string(boot)))
 }
 
 // frozenWhile freezes all filesystems of a guest together, calls begin, and thaws, also if begin panics and whatever
@@ -88,7 +101,14 @@ func frozenWhile(ctx context.Context, name string, d freezer, timeout time.Durat
 	if _, _, err := d.GetTime(0); noAnswer(err) {
 		return silent(name, err), begin()
 	}
-	h := &hold{guest: d, lifeline: d.lifeline(), since: time.Now()}
+	line, err := d.lifeline()
+	if err != nil {
+		return quiesce{
+			why:     "there is nobody to thaw the guest should this process die: " + err.Error(),
+			warning: fmt.Sprintf("VM %q was not frozen: there is nobody to thaw it should this process die: %v", name, err),
+		}, begin()
+	}
+	h := &hold{guest: d, lifeline: line, since: time.Now()}
 	if failed := h.freeze(name); failed != nil {
 		return *failed, begin()
 	}

@@ -23,7 +23,7 @@ func (f *fakeGuest) GetTime(uint32) (int64, uint, error) { return 0, 0, f.ping }
 
 func (f *fakeGuest) AgentSetResponseTimeout(int, uint32) error { return nil }
 
-func (f *fakeGuest) lifeline() *lifeline { return nil }
+func (f *fakeGuest) lifeline() (*lifeline, error) { return nil, nil }
 
 func (f *fakeGuest) FSFreeze([]string, uint32) error { return f.call("freeze", &f.freezes) }
 

@@ -25,6 +25,7 @@ type entry struct {
 
 	Scratch    string    `json:"scratch,omitempty"`    // directory of a backup job
 	Freezing   bool      `json:"freezing,omitempty"`   // the guest may be frozen
+	Running    string    `json:"running,omitempty"`    // which run of the guest that is, see running
 	Restart    bool      `json:"restart,omitempty"`    // it ran, and is shut down to be read
 	Ordered    time.Time `json:"ordered,omitzero"`     // when it was told to shut down, until it was seen off
 	Off        time.Time `json:"off,omitzero"`         // when it was seen off
@@ -35,10 +36,12 @@ type entry struct {
 // overlay is an image that is put over a disk's image for the time of a backup. The guest's newest data is in it until
 // it is committed into the image below: it is removed only when nothing names it.
 type overlay struct {
-	Target string `json:"target"` // "vda"
-	File   string `json:"file"`   // the overlay, qcow2
-	Base   string `json:"base"`   // the disk's own image
-	Format string `json:"format"` // of Base
+	Target string `json:"target"`          // "vda"
+	File   string `json:"file"`            // the overlay, qcow2
+	Base   string `json:"base"`            // the disk's own image
+	Format string `json:"format"`          // of Base
+	Under  under  `json:"under,omitzero"`  // what Base was
+	Begun  bool   `json:"begun,omitempty"` // it is being committed: Base is written to
 }
 
 // nothing tells whether nothing has to be undone.

@@ -122,4 +122,4 @@ func (l *link) AgentSetResponseTimeout(seconds int, flags uint32) error {
 }
 
 // lifeline is for the time that the guest is frozen.
-func (l *link) lifeline() *lifeline { return startLifeline(l.uri, l.uuid) }
+func (l *link) lifeline() (*lifeline, error) { return startLifeline(l.uri, l.uuid, lifelineWait) }

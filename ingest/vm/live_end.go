@@ -17,10 +17,12 @@ func (l *live) close() error {
 		d.Close()
 	}
 	l.disks = nil
-	thawed := true
+	thawed := false // by the thawer; what was thawed at once is not in the journal any more
 	if l.thawer != nil {
 		if err := l.thawer.finish(l.guest.name); err != nil {
-			l.quiesce.warning, thawed = err.Error(), false
+			l.quiesce.warning = err.Error()
+		} else {
+			thawed = true
 		}
 	}
 	failed := l.endJob()

@@ -71,18 +71,23 @@ func recoverOne(ctx context.Context, uuid string, o RecoverOptions) *Recovered {
 		return one
 	}
 	defer h.Close()
-	one.Done, one.Err = setRight(ctx, h, j, o.Repo)
+	done, trouble, err := setRight(ctx, h, j, o.Repo)
+	one.Done, one.Err = done, errors.Join(err, trouble)
 	return one
 }
 
-// recover sets right what a run that died has left of this guest. What cannot be set right keeps it from being backed up:
-// a guest in two minds is not one to be read.
+// recover sets right what a run that died has left of this guest. A job or an overlay of that run that stays keeps the
+// guest from being backed up. Whatever else cannot be set right, such as an agent that does not answer, is a warning: the
+// next run tries again.
 func (r *run) recover(ctx context.Context) error {
 	if r.journal.left == nil {
 		return nil
 	}
 	r.journal.takeOver()
-	done, err := setRight(ctx, r.host, r.journal, r.repo)
+	done, trouble, err := setRight(ctx, r.host, r.journal, r.repo)
+	if trouble != nil {
+		r.result.Warnings = append(r.result.Warnings, fmt.Sprintf("VM %q: a run of vaultfs died while it was at this VM: %v", r.name, trouble))
+	}
 	for _, what := range done {
 		r.result.Notes = append(r.result.Notes, "after a run of vaultfs that died: "+what)
 	}
@@ -93,28 +98,29 @@ func (r *run) recover(ctx context.Context) error {
 	return nil
 }
 
-// setRight undoes what the journal's entry tells, and says what it did. What is done is dropped from the entry.
-func setRight(ctx context.Context, h *virt.Host, j *journal, r *repo.Repo) (done []string, err error) {
+// setRight undoes what the journal's entry tells, and says what it did. What is done is dropped from the entry. Trouble
+// is what could not be undone and does not keep the guest from being read; err is what does.
+func setRight(ctx context.Context, h *virt.Host, j *journal, r *repo.Repo) (done []string, trouble, err error) {
 	e := j.entry
 	d, err := h.Conn.LookupDomainByUUIDString(e.UUID)
 	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
-		return forget(j)
+		done, err = forget(j)
+		return done, nil, err
 	}
 	if err != nil {
-		return nil, virt.Sentence(err)
+		return nil, nil, virt.Sentence(err)
 	}
 	defer d.Free()
 	f := &fixer{ctx: ctx, domain: d, journal: j, repo: r}
 	if f.link, err = newLink(d); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.link.close()
-	for _, step := range []func() error{f.job, f.frozen, f.overlays, f.stopped, f.checkpoint} {
-		if stepErr := step(); stepErr != nil {
-			err = errors.Join(err, stepErr)
-		}
-	}
-	return f.done, err
+	err = f.job()
+	trouble = f.frozen()
+	err = errors.Join(err, f.overlays())
+	trouble = errors.Join(trouble, f.stopped(), f.checkpoint())
+	return f.done, trouble, err
 }
 
 // forget drops the entry of a guest that is not there any more; images that were put over its disks are left to be seen.
@@ -169,12 +175,13 @@ func (f *fixer) job() error {
 	return f.journal.update(func(e *entry) { e.Scratch = "" })
 }
 
-// frozen thaws a guest that may be frozen.
+// frozen thaws a guest that may be frozen: not one that has been started anew since.
 func (f *fixer) frozen() error {
-	if !f.journal.entry.Freezing {
+	e := f.journal.entry
+	if !e.Freezing {
 		return nil
 	}
-	if active, err := f.domain.IsActive(); err == nil && active {
+	if active, err := f.domain.IsActive(); err == nil && active && (e.Running == "" || e.Running == running(f.domain)) {
 		note, warning := thawLeft(f.journal.entry.VM, f.link, agentTimeout)
 		if warning != "" {
 			return errors.New(warning)

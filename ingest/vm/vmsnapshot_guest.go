@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"libvirt.org/go/libvirt"
@@ -49,7 +50,8 @@ func openGuest(ctx context.Context, uri, stateDir, name string) (_ *atGuest, err
 		return a, nil
 	}
 	a.journal.takeOver()
-	done, err := setRight(ctx, a.host, a.journal, nil)
+	done, trouble, err := setRight(ctx, a.host, a.journal, nil)
+	err = errors.Join(err, trouble)
 	for _, what := range done {
 		a.done = append(a.done, "after a run of vaultfs that died: "+what)
 	}
