@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"libvirt.org/go/libvirt"
 
@@ -106,10 +107,14 @@ func (o *overlays) prepare(r *run) (err error) {
 		o.dir.keepFree = r.options.keepFree
 	}
 	for _, d := range o.guest.disks {
+		var below under
 		if err == nil {
 			err = resolveVolume(r.host, &d)
 		}
-		o.made = append(o.made, overlay{Target: d.target, File: o.dir.file(d.target), Base: d.path, Format: d.format})
+		if err == nil {
+			below, err = placeOf(d.path)
+		}
+		o.made = append(o.made, overlay{Target: d.target, File: o.dir.file(d.target), Base: d.path, Format: d.format, Under: below})
 	}
 	if err == nil {
 		err = o.dir.mustBeEmpty()
@@ -160,6 +165,9 @@ func (o *overlays) open(ctx context.Context) (err error) {
 	if err := o.inPlace(); err != nil {
 		return err
 	}
+	if err := o.settle(); err != nil {
+		return fmt.Errorf("VM %q: %w", o.guest.name, err)
+	}
 	if o.machine, err = machineFiles(o.link.uri, o.link.reach(), o.live); err != nil {
 		return err
 	}
@@ -169,6 +177,16 @@ func (o *overlays) open(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// settle writes down what the images are, which nothing writes to any more.
+func (o *overlays) settle() (err error) {
+	for i := range o.made {
+		if o.made[i].Under, err = underOf(o.made[i].Base); err != nil {
+			return err
+		}
+	}
+	return o.journal.update(func(e *entry) { e.Overlays = slices.Clone(o.made) })
 }
 
 // serve opens the image that a disk had, with all that is below it.

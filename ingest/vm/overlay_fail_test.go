@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,8 @@ func TestOverlaysInTrouble(t *testing.T) {
 		{"snapshot by somebody", snapshotBySomebody},
 		{"image cannot be written", imageCannotBeWritten},
 		{"image written by somebody", imageWrittenBySomebody},
+		{"image replaced", replacedBelow},
+		{"image replaced and destroyed", replacedBelowAndDestroyed},
 		{"overlays removed", overlaysRemoved},
 		{"overlays removed and destroyed", overlaysRemovedAndDestroyed},
 		{"paused", pausedOnOverlays},
@@ -202,7 +205,8 @@ func imageCannotBeWritten(t *testing.T, g *layered, o *overlays, r *run) {
 	wantState(t, g.Guest, "running")
 }
 
-func imageWrittenBySomebody(t *testing.T, g *layered, o *overlays, _ *run) {
+// imageWrittenBySomebody is not what the overlay was put over: it is not committed before somebody says so.
+func imageWrittenBySomebody(t *testing.T, g *layered, o *overlays, r *run) {
 	now, err := os.Stat(g.Paths[1])
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +217,11 @@ func imageWrittenBySomebody(t *testing.T, g *layered, o *overlays, _ *run) {
 	}
 	wantError(t, o.check(t.Context()), g.Name, g.Paths[1], "written to while it was being read")
 	wantError(t, o.explain(errors.New("EIO")), "written to", "EIO")
-	wantTakenOff(t, o)
+	wantError(t, o.close(), "disk sda", "last written to at "+later.UTC().Format(time.RFC3339Nano), now.ModTime().UTC().Format(time.RFC3339Nano))
+	if err := os.Chtimes(g.Paths[1], now.ModTime(), now.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	wantSetRight(t, r)
 }
 
 // overlaysRemoved takes the files from under a guest that runs. QEMU has them open, and all that is in them is saved.
@@ -287,6 +295,10 @@ func interruptedOffline(t *testing.T, g *layered, o *overlays, r *run) {
 			t.Fatal(err)
 		}
 		home, err := withoutOverlay(all.find(one).inactive, one)
+		m := newMerger(o.link, r.journal)
+		if err == nil {
+			err = m.begin(one, false)
+		}
 		if err == nil {
 			err = commitFile(t.Context(), one, home)
 		}
@@ -294,7 +306,7 @@ func interruptedOffline(t *testing.T, g *layered, o *overlays, r *run) {
 			err = mark(one)
 		}
 		if err == nil && i > 1 {
-			err = newMerger(o.link, r.journal).redefine(one)
+			err = m.redefine(one)
 		}
 		if err != nil {
 			t.Fatal(err)

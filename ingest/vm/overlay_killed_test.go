@@ -57,6 +57,9 @@ func overlaysUntil(r *run, step string) error {
 
 // commitUntil is the commit of one overlay up to a step.
 func commitUntil(m *merger, o overlay, step string) error {
+	if err := m.begin(o, false); err != nil {
+		return err
+	}
 	if err := m.beginCommit(o.Target); err != nil || step == "begun" {
 		return err
 	}
@@ -201,6 +204,9 @@ func TestQEMUDiesInTheCommit(t *testing.T) {
 		g.write(t, target, "flush") // what a guest has not flushed need not outlive its QEMU
 	}
 	if err := o.stopServing(); err != nil {
+		t.Fatal(err)
+	}
+	if err := newMerger(o.link, run.journal).begin(o.made[0], false); err != nil {
 		t.Fatal(err)
 	}
 	testguest.Virsh(t, "blockcommit", g.Name, "vda", "--active", "--shallow", "--bandwidth", "1")

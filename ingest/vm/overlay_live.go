@@ -59,6 +59,9 @@ func (m *merger) bytesLeft(target string) uint64 {
 // pivot has the guest go on with the image below, in which all is that is in the overlay: a write ends when it is in
 // both.
 func (m *merger) pivot(o overlay, target string) error {
+	if err := m.begin(o, true); err != nil {
+		return err
+	}
 	if err := mark(o); err != nil {
 		return err
 	}

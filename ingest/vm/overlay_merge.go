@@ -42,7 +42,8 @@ import (
 //	any       | any, but no file   | -         | any  | somebody removed it               | running: commit, QEMU has it open;
 //	          |                    |           |      |                                   | off: nothing, said
 //
-// An overlay is removed only where no definition names it.
+// An overlay is removed only where no definition names it. It is committed only into the image that it was put over, see
+// overlay_base.go: if another file is there by now, nothing is done, and said.
 
 // merger takes the overlays of a journal's entry off.
 type merger struct {
@@ -144,6 +145,9 @@ func (m *merger) commitLive(o overlay, p place) error {
 		return fmt.Errorf("it lies on %q and not on %s, as it must", n.below, o.Base)
 	}
 	unmark(o) // of a pivot that did not come to pass
+	if err := m.begin(o, n.disk.Mirror != nil); err != nil {
+		return err
+	}
 	if n.disk.Mirror == nil {
 		if err := m.beginCommit(target); err != nil {
 			return m.again(o, err)
@@ -188,7 +192,7 @@ func (m *merger) discard(o overlay) error {
 	}
 	return m.journal.update(func(e *entry) {
 		for i := range e.Overlays {
-			if e.Overlays[i] == o {
+			if e.Overlays[i].File == o.File {
 				e.Overlays = append(e.Overlays[:i], e.Overlays[i+1:]...)
 				return
 			}
@@ -205,11 +209,14 @@ func discardable(o overlay) error {
 	if err != nil {
 		return err
 	}
-	if data {
-		return errors.New("there is data in it, but the VM's definition does not name it any more, somebody has changed that: " +
-			"if the VM was not started since, commit it with qemu-img commit; then move it away")
+	if !data {
+		return nil
 	}
-	return nil
+	if err := o.mustBeItsBase(o.Begun); err != nil {
+		return fmt.Errorf("there is data in it, but the VM's definition does not name it any more, and %w", err)
+	}
+	return errors.New("there is data in it, but the VM's definition does not name it any more, somebody has changed that: " +
+		"if the VM was not started since, commit it with qemu-img commit; then move it away")
 }
 
 // The mark is beside the overlay, since a journal's entry is about what is to be undone, not how far that is.

@@ -34,6 +34,12 @@ func (m *merger) commitOffline(o overlay, p place) error {
 	if err != nil {
 		return err
 	}
+	if err := mustLieOn(context.Background(), o); err != nil {
+		return err
+	}
+	if err := m.begin(o, false); err != nil {
+		return err
+	}
 	if err := commitFile(context.Background(), o, home); err != nil {
 		return err
 	}
@@ -48,9 +54,6 @@ func (m *merger) commitOffline(o overlay, p place) error {
 // commitFile commits an overlay into the image below with qemu-img, and makes that durable. Home is the disk without
 // the overlay. The chain is given to qemu-img as it must be: no name in the overlay's header is followed.
 func commitFile(ctx context.Context, o overlay, home *libvirtxml.DomainDisk) error {
-	if err := mustLieOn(ctx, o); err != nil {
-		return err
-	}
 	d := diskOf(home)
 	d.path = o.Base // also of a volume of a storage pool
 	if d.special != "" {

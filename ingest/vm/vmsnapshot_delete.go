@@ -141,7 +141,16 @@ func deleteExternal(ctx context.Context, at *atGuest, s *libvirt.DomainSnapshot,
 
 // announceMerge writes the overlays into the journal, and takes libvirt's name from the snapshot.
 func announceMerge(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) error {
-	if err := at.journal.update(func(e *entry) { e.Overlays = r.overlays() }); err != nil {
+	list := r.overlays()
+	for i := range list {
+		if exists(list[i].Base) { // else nothing is left but libvirt's name of it, or it was refused
+			var err error
+			if list[i].Under, err = underOf(list[i].Base); err != nil {
+				return fmt.Errorf("disk %s: %w", list[i].Target, err)
+			}
+		}
+	}
+	if err := at.journal.update(func(e *entry) { e.Overlays = list }); err != nil {
 		return err
 	}
 	if err := s.Delete(libvirt.DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY); err != nil {
