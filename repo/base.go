@@ -19,7 +19,8 @@ type base struct {
 
 	mu      sync.Mutex
 	checked bool
-	doubts  []string // of Session.doubtPacks, once it was checked
+	doubts  []string                 // of Session.doubtPacks, once it was checked
+	settled map[format.PackHash]bool // suspect packs: whether all in them is in others too
 }
 
 // readBase reads the base's manifest. It is called once the lease exists: a

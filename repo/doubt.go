@@ -2,9 +2,12 @@ package repo
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
+	"vaultfs/chunk"
 	"vaultfs/repo/format"
 	"vaultfs/repo/index"
 	"vaultfs/repo/store"
@@ -20,36 +23,115 @@ import (
 //   - it is not an old one, from before the base: it lists all of that
 //     session's packs;
 //   - every pack that it lists is there with its length, and none is known to
-//     be damaged.
+//     be damaged, or else all chunks of that pack are in others as well.
+//
+// The argument rests on three premises. A collector takes a pack from the index
+// only if no chunk of a root is in that pack alone, and the lease makes the base
+// a root. Runs are merged under the name of their session only, so that none of
+// the base's session is left where the index was made anew, and nowhere else. A
+// snapshot is committed only after a head lists all packs of its session, so
+// that a head which lists them all is no older than the snapshot.
 func (s *Session) doubtPacks(ctx context.Context) (doubts []string, err error) {
 	own, err := format.ParseSnapshotID(s.base.snapshot.ID)
 	if err != nil {
 		return nil, err
 	}
 	if !s.repo.listsRunOf(own) {
-		doubts = append(doubts, "the index was made anew")
+		doubts = append(doubts, "no index run of that snapshot is listed: it stored nothing new, or the index was made anew since")
 	}
-	suspects, err := s.listedPacks(ctx)
+	listed, err := s.listedPacks(ctx)
 	if err != nil {
 		return nil, err
 	}
-	err = s.repo.store.List(ctx, "packs", func(i store.Info) error {
-		session, hash, ok := parsePack(i.Name)
-		p, listed := suspects[hash]
-		switch {
-		case !ok:
-		case listed && p.Owner == session && int64(p.Size) == i.Size && !p.Damaged:
-			delete(suspects, hash)
-		case !listed && session == own:
+	there := make([]bool, len(listed.List))
+	err = s.repo.store.List(ctx, "packs", func(o store.Info) error {
+		session, hash, ok := parsePack(o.Name)
+		if !ok {
+			return nil
+		}
+		switch i, found := listed.Find(hash); {
+		case found:
+			there[i] = there[i] || listed.Owner(i) == session && int64(listed.List[i].Size) == o.Size
+		case session == own:
 			doubts = append(doubts, packLabel(hash)+" is not listed")
 		}
 		return nil
 	})
-	for hash := range suspects {
+	if err != nil {
+		return nil, err
+	}
+	var suspects []format.PackHash
+	for i, p := range listed.List {
+		if !there[i] || p.Damaged {
+			suspects = append(suspects, p.Hash)
+		}
+	}
+	for _, hash := range s.unsettled(suspects) {
 		doubts = append(doubts, packLabel(hash)+" is missing, cut off or damaged")
 	}
 	slices.Sort(doubts)
-	return doubts, err
+	return doubts, nil
+}
+
+// settleChunks bounds the chunks of suspect packs that a session looks for in
+// other packs: 32 MiB of IDs. Where there are more, what the base names is
+// looked for instead.
+const settleChunks = 1 << 20
+
+// unsettled returns those of the suspect packs that hold a chunk which is in no
+// pack that can be relied on. What was found stays so for the session: it reads
+// much of the index.
+func (s *Session) unsettled(suspects []format.PackHash) (left []format.PackHash) {
+	var unknown []format.PackHash
+	suspect := map[format.PackHash]bool{}
+	for _, hash := range suspects {
+		suspect[hash] = true
+		if _, known := s.base.settled[hash]; !known {
+			unknown = append(unknown, hash)
+		}
+	}
+	if len(unknown) > 0 {
+		if s.base.settled == nil {
+			s.base.settled = map[format.PackHash]bool{}
+		}
+		s.settle(unknown, suspect)
+	}
+	for _, hash := range suspects {
+		if !s.base.settled[hash] {
+			left = append(left, hash)
+		}
+	}
+	return left
+}
+
+// settle finds out which of the packs are not needed.
+func (s *Session) settle(packs []format.PackHash, suspect map[format.PackHash]bool) {
+	type held struct {
+		id   chunk.ID
+		pack int
+	}
+	place := map[format.PackHash]int{}
+	for i, hash := range packs {
+		place[hash] = i
+	}
+	var chunks []held
+	err := s.repo.index.Each(packs, func(at index.Location) error {
+		if len(chunks) == settleChunks {
+			return errors.New("too many chunks")
+		}
+		chunks = append(chunks, held{at.Chunk.ID, place[at.Pack.Hash]})
+		return nil
+	})
+	for _, hash := range packs {
+		s.base.settled[hash] = err == nil
+	}
+	for _, c := range chunks {
+		hash := packs[c.pack]
+		elsewhere := func(at index.Location) bool { return !suspect[at.Pack.Hash] }
+		if s.base.settled[hash] && !slices.ContainsFunc(s.repo.index.Usable(c.id), elsewhere) {
+			s.base.settled[hash] = false
+		}
+	}
 }
 
 // doubtOnce is doubtPacks, done once in a session.
@@ -61,13 +143,27 @@ func (s *Session) doubtOnce(ctx context.Context) (doubts []string, err error) {
 	}
 	if doubts, err = s.doubtPacks(ctx); err == nil {
 		s.base.doubts, s.base.checked = doubts, true
+		s.noteDoubts(doubts)
 	}
 	return doubts, err
 }
 
+// noteDoubts says why a session takes longer than others.
+func (s *Session) noteDoubts(doubts []string) {
+	if len(doubts) == 0 {
+		return
+	}
+	more := ""
+	if n := len(doubts) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more like it)", n)
+	}
+	s.Note(fmt.Sprintf("going on from snapshot %s: %s%s; so everything that it names was looked for, which takes longer. See `vaultfs verify`",
+		s.base.snapshot.Short(), doubts[0], more))
+}
+
 // listedPacks are the packs that the index lists. The local copy may turn out
 // to be damaged, and is then made again.
-func (s *Session) listedPacks(ctx context.Context) (map[format.PackHash]index.ListedPack, error) {
+func (s *Session) listedPacks(ctx context.Context) (*index.Packs, error) {
 	if listed, err := s.repo.index.Packs(); err == nil {
 		return listed, nil
 	}

@@ -27,6 +27,9 @@ func TinyPacks() (undo func()) {
 // ResolveIn is Resolve among snapshots that are given.
 var ResolveIn = resolve
 
+// DoubtsOf are why a session does not rely on its base without looking.
+func DoubtsOf(s *Session) []string { return s.base.doubts }
+
 // WalkAll makes a session walk at its commit what it took over as well.
 func WalkAll(s *Session) { s.inherited.disks = nil }
 

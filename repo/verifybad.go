@@ -5,34 +5,37 @@ import (
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
+	"vaultfs/repo/index"
 )
 
 // findBad tries every chunk that the index places in a damaged pack, and notes
 // those that are lost.
 func (v *verifier) findBad(hash format.PackHash, b []byte) error {
-	return v.repo.index.Each(hash, func(ordinal uint32, e format.PackEntry, header format.PackHeader, sealedSecret []byte) error {
-		err := v.tryChunk(b, header, sealedSecret, ordinal, e)
+	return v.repo.index.Each([]format.PackHash{hash}, func(at index.Location) error {
+		err := v.tryChunk(b, at)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if err == nil {
 			v.result.Chunks++
 			return nil
 		}
-		v.markBad(e.ID, hash, err)
+		v.markBad(at.Chunk.ID, hash, err)
 		return nil
 	})
 }
 
-func (v *verifier) tryChunk(b []byte, h format.PackHeader, sealedSecret []byte, ordinal uint32, e format.PackEntry) error {
+// tryChunk proves a chunk in a pack, of which b are the bytes.
+func (v *verifier) tryChunk(b []byte, at index.Location) error {
+	e := at.Chunk
 	if int64(e.Offset)+int64(e.Sealed) > int64(len(b)) {
 		return fmt.Errorf("%w: cut off", ErrDamaged)
 	}
-	box, err := v.repo.packBox(h, sealedSecret)
+	box, err := v.repo.packBox(format.PackHeader{Kind: at.Pack.Kind, Session: at.Session, Salt: at.Pack.Salt}, at.SealedSecret)
 	if err != nil {
 		return err
 	}
 	sealed := append([]byte(nil), b[e.Offset:e.Offset+e.Sealed]...)
-	_, err = v.repo.openChunk(nil, box, uint64(ordinal), e, sealed)
+	_, err = v.repo.openChunk(nil, box, uint64(at.Ordinal), e, sealed)
 	return err
 }
 

@@ -307,48 +307,6 @@ func (x *Index) Usable(id chunk.ID) []Location {
 	return slices.DeleteFunc(found, func(l Location) bool { return x.rank(l.Pack.Hash) > 0 })
 }
 
-// A ListedPack is a pack that the index places chunks in.
-type ListedPack struct {
-	format.RunPack
-	Owner   format.SnapshotID // the session that wrote it
-	Damaged bool              // verify found damage in it
-}
-
-// Packs returns all packs that the index lists and that are not removed, by
-// hash. It reads no entries. A table that cannot be read is dropped, as in
-// Lookup, and is an error.
-func (x *Index) Packs() (map[format.PackHash]ListedPack, error) {
-	packs, err := x.allPacks()
-	if err != nil {
-		x.mu.Lock()
-		x.dropUnreadable()
-		x.mu.Unlock()
-	}
-	return packs, wrap(err)
-}
-
-func (x *Index) allPacks() (map[format.PackHash]ListedPack, error) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	all := make(map[format.PackHash]ListedPack)
-	add := func(sessions []format.RunSession, packs []format.RunPack) {
-		for _, p := range packs {
-			if !x.removed[p.Hash] {
-				all[p.Hash] = ListedPack{p, sessions[p.Session].ID, x.damaged[p.Hash]}
-			}
-		}
-	}
-	add(x.recent.sessions, x.recent.packs)
-	for _, t := range x.tables {
-		packs, err := t.allPacks()
-		if err != nil {
-			return nil, err
-		}
-		add(t.sessions, packs)
-	}
-	return all, nil
-}
-
 // Len is the number of entries, duplicates included.
 func (x *Index) Len() (n int64) {
 	x.mu.RLock()

@@ -181,13 +181,14 @@ func (w *world) checkPacks(t rapid.TB, x *Index, view []format.RunName) {
 				continue
 			}
 			want[p.Hash] = true
-			if g := got[p.Hash]; g.Hash != p.Hash || g.Size != p.Size || g.Owner != r.Sessions[p.Session].ID || g.Damaged {
-				t.Fatalf("pack %v is listed as %+v", p.Hash, g)
+			i, ok := got.Find(p.Hash)
+			if !ok || got.List[i].Size != p.Size || got.Owner(i) != r.Sessions[p.Session].ID || got.List[i].Damaged {
+				t.Fatalf("pack %v is listed: %v, among %+v", p.Hash, ok, got)
 			}
 		}
 	}
-	if len(got) != len(want) {
-		t.Fatalf("%d packs are listed, want %d", len(got), len(want))
+	if len(got.List) != len(want) {
+		t.Fatalf("%d packs are listed, want %d", len(got.List), len(want))
 	}
 }
 

@@ -187,16 +187,27 @@ func (t *table) source() source {
 }
 
 func (t *table) allPacks() ([]format.RunPack, error) {
-	b := make([]byte, t.packs*format.RunPackSize)
-	if _, err := t.file.ReadAt(b, t.packsAt); err != nil && len(b) > 0 {
-		return nil, t.fail(err)
-	}
-	packs := make([]format.RunPack, t.packs)
-	for i := range packs {
-		packs[i] = format.DecodeRunPack(b[i*format.RunPackSize:])
-		if int64(packs[i].Session) >= int64(len(t.sessions)) {
-			return nil, t.fail(errTable)
+	packs := make([]format.RunPack, 0, t.packs)
+	err := t.eachPack(func(p format.RunPack) { packs = append(packs, p) })
+	return packs, err
+}
+
+// eachPack reads the pack section, a part at a time. Errors are errTable.
+func (t *table) eachPack(fn func(format.RunPack)) error {
+	const part = 1024 // packs
+	b := make([]byte, min(part, t.packs)*format.RunPackSize)
+	for at := int64(0); at < t.packs; at += part {
+		b = b[:min(part, t.packs-at)*format.RunPackSize]
+		if _, err := t.file.ReadAt(b, t.packsAt+at*format.RunPackSize); err != nil {
+			return t.fail(err)
+		}
+		for rest := b; len(rest) > 0; rest = rest[format.RunPackSize:] {
+			p := format.DecodeRunPack(rest[:format.RunPackSize])
+			if int64(p.Session) >= int64(len(t.sessions)) {
+				return t.fail(errTable)
+			}
+			fn(p)
 		}
 	}
-	return packs, nil
+	return nil
 }
