@@ -29,6 +29,7 @@ type entry struct {
 	Restart    bool      `json:"restart,omitempty"`    // it ran, and is shut down to be read
 	Ordered    time.Time `json:"ordered,omitzero"`     // when it was told to shut down, until it was seen off
 	Off        time.Time `json:"off,omitzero"`         // when it was seen off
+	Snapshot   string    `json:"snapshot,omitempty"`   // libvirt's, whose overlays are merged and whose name goes first
 	Overlays   []overlay `json:"overlays,omitempty"`   // that take the guest's writes while its images are read
 	Checkpoint string    `json:"checkpoint,omitempty"` // made for a snapshot that is not committed yet
 }
@@ -46,7 +47,7 @@ type overlay struct {
 
 // nothing tells whether nothing has to be undone.
 func (e *entry) nothing() bool {
-	return e.Scratch == "" && !e.Freezing && !e.Restart && len(e.Overlays) == 0 && e.Checkpoint == ""
+	return e.Scratch == "" && !e.Freezing && !e.Restart && e.Snapshot == "" && len(e.Overlays) == 0 && e.Checkpoint == ""
 }
 
 // journal is one guest's entry on disk, and the lock that keeps two runs from being at the same guest, whatever

@@ -2,8 +2,9 @@ package vm
 
 // overlays gives the disks their own images back. What is done in which state is told in overlay_merge.go.
 func (f *fixer) overlays() error {
+	unnamed := f.unname()
 	if len(f.journal.entry.Overlays) == 0 {
-		return nil
+		return unnamed
 	}
 	m := newMerger(f.link, f.journal)
 	m.did = f.did
@@ -13,5 +14,5 @@ func (f *fixer) overlays() error {
 	if resumed {
 		f.did("resumed the guest, which had been paused since the file system of its overlays was full")
 	}
-	return oneLine(failed, err)
+	return oneLine(unnamed, failed, err)
 }

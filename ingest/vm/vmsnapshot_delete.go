@@ -139,7 +139,8 @@ func deleteExternal(ctx context.Context, at *atGuest, s *libvirt.DomainSnapshot,
 	return nil
 }
 
-// announceMerge writes the overlays into the journal, and takes libvirt's name from the snapshot.
+// announceMerge writes the overlays into the journal, and takes libvirt's name from the snapshot. From the journal on the
+// snapshot is as good as gone, so its name is there too until libvirt has dropped it.
 func announceMerge(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) error {
 	list := r.overlays()
 	for i := range list {
@@ -150,14 +151,14 @@ func announceMerge(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) erro
 			}
 		}
 	}
-	if err := at.journal.update(func(e *entry) { e.Overlays = list }); err != nil {
+	if err := at.journal.update(func(e *entry) { e.Overlays, e.Snapshot = list, r.Name }); err != nil {
 		return err
 	}
 	if err := s.Delete(libvirt.DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY); err != nil {
 		err = fmt.Errorf("libvirt did not delete it: %w", virt.Sentence(err))
-		return errors.Join(err, at.journal.update(func(e *entry) { e.Overlays = nil }))
+		return errors.Join(err, at.journal.update(func(e *entry) { e.Overlays, e.Snapshot = nil, "" }))
 	}
-	return nil
+	return at.journal.update(func(e *entry) { e.Snapshot = "" })
 }
 
 // mayCommit refuses to commit overlays on which somebody relies, or that are not where they were put. Where nothing is

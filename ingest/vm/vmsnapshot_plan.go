@@ -23,7 +23,7 @@ func snapshotName(asked string, now time.Time) (string, error) {
 	plain := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.", c)
 	}
-	if strings.TrimFunc(name, plain) != "" || strings.ContainsFunc(name, func(c rune) bool { return !plain(c) }) || len(name) > 100 {
+	if strings.ContainsFunc(name, func(c rune) bool { return !plain(c) }) || len(name) > 100 {
 		return "", fmt.Errorf("%w: snapshot name %q: want at most 100 letters, digits, and . _ -, as it becomes part of file names", ErrUsage, asked)
 	}
 	if !strings.HasPrefix(name, snapshotPrefix) {
@@ -101,14 +101,15 @@ func mayTake(d *libvirt.Domain) error {
 // snapshotDir is where overlays of block devices are: there is no place beside these.
 func snapshotDir(stateDir string) string { return filepath.Join(stateDir, "snapshots") }
 
-// placeDisks says where each disk's overlay comes: beside its image, or, of a block device, in the state directory.
+// placeDisks says where each disk's overlay comes: beside its image, or, of a block device, in the state directory. The
+// target is in its name: two images in one directory may differ in nothing but their suffix.
 func (t *taking) placeDisks() error {
 	for i := range t.guest.disks {
 		d := &t.guest.disks[i]
 		one := SnapshotDisk{Target: d.target, Image: d.path, Format: d.format}
 		if t.result.Kind == KindExternal {
 			dir := filepath.Dir(d.path)
-			name := strings.TrimSuffix(filepath.Base(d.path), filepath.Ext(d.path))
+			name := strings.TrimSuffix(filepath.Base(d.path), filepath.Ext(d.path)) + "." + d.target
 			if d.kind == "block" {
 				dir, name = filepath.Join(snapshotDir(t.stateDir), t.guest.uuid), d.target
 				if err := makePassable(dir); err != nil {

@@ -110,7 +110,7 @@ func snapshotTakenAndDeleted(t *testing.T, g *testguest.Guest) {
 	if !hasText(r.Notes, "not a backup") {
 		t.Errorf("notes: %q", r.Notes)
 	}
-	want := filepath.Join(g.Dir, "vda.vaultfs-upgrade.qcow2")
+	want := filepath.Join(g.Dir, "vda.vda.vaultfs-upgrade.qcow2")
 	if len(r.Disks) != 2 || r.Disks[0].File != want || !exists(want) || r.Disks[1].Image != g.Paths[1] {
 		t.Errorf("disks: %+v", r.Disks)
 	}
@@ -255,6 +255,42 @@ func TestExternalSnapshotOfAGuestThatIsOff(t *testing.T) {
 	}
 }
 
+// Two images that differ in their suffix alone have an overlay each, and what a run leaves that is killed between the
+// journal and libvirt is finished.
+func TestSnapshotThatIsDeletedByRecover(t *testing.T) {
+	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
+		{Format: "raw", Bus: "virtio", Size: "40M"}, {Format: "raw", Bus: "scsi", Size: "40M"}}})
+	for i, name := range []string{"web.img", "web.raw"} {
+		target, path := []string{"vda", "sda"}[i], filepath.Join(g.Dir, name)
+		testguest.Virsh(t, "detach-disk", g.Name, target, "--config")
+		if err := os.Rename(g.Paths[i], path); err != nil {
+			t.Fatal(err)
+		}
+		g.Paths[i] = path
+		testguest.Virsh(t, "attach-disk", g.Name, path, target, "--subdriver", "raw", "--config")
+	}
+	state := t.TempDir()
+	r := take(t, g, SnapshotOptions{Name: "twins", StateDir: state})
+	for _, d := range r.Disks {
+		if d.File != filepath.Join(g.Dir, "web."+d.Target+".vaultfs-twins.qcow2") || !exists(d.File) {
+			t.Errorf("disk: %+v", d)
+		}
+	}
+	at, err := openGuest(t.Context(), uri, state, g.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := at.journal.update(func(e *entry) { e.Overlays, e.Snapshot = r.overlays(), r.Name }); err != nil {
+		t.Fatal(err)
+	}
+	at.close()
+	if done := recovered(t, state); !strings.Contains(done, "dropped libvirt's name of the snapshot vaultfs-twins") {
+		t.Errorf("done: %s", done)
+	}
+	wantOwnImages(t, g)
+	wantNothingLeft(t, state)
+}
+
 // The overlay of a block device is in the state directory, which QEMU must be able to pass.
 func TestSnapshotOfABlockDevice(t *testing.T) {
 	image := filepath.Join(testguest.Dir(t), "image")
@@ -334,7 +370,7 @@ func TestKindOfSnapshot(t *testing.T) {
 	})
 	t.Run("a file in the way", func(t *testing.T) {
 		g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "1M"}}})
-		way := filepath.Join(g.Dir, "vda.vaultfs-x.qcow2")
+		way := filepath.Join(g.Dir, "vda.vda.vaultfs-x.qcow2")
 		shell(t, "touch", way)
 		_, err := TakeSnapshot(t.Context(), g.Name, SnapshotOptions{Connect: uri, Name: "x", StateDir: t.TempDir()})
 		wantError(t, err, g.Name, way, "exists already")
