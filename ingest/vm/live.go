@@ -34,6 +34,7 @@ type live struct {
 	warning string   // of a guest that it may have left frozen
 	machine *machine // as it was when the job began
 	xml     string   // the live definition when the job began
+	defined string   // what it starts from next time, at the end
 	disks   []openDisk
 
 	checkpoint  string            // to be made with the job; "" for none
@@ -314,11 +315,13 @@ func (l *live) tell(r *Result) {
 		}
 	}
 	tellLeft(l.guest, r)
+	tellPluggedNext(l.guest, l.defined, r)
 	l.machine.tell(r)
 }
 
 // files are the definitions, of what the guest starts from next time and of what it runs with now, and the machine's state.
 func (l *live) files() ([]file, error) {
-	inactive, err := definition(l.link.reach())
-	return append([]file{{"domain.xml", inactive}, {"domain-live.xml", l.xml}}, l.machine.files...), err
+	var err error
+	l.defined, err = definition(l.link.reach())
+	return append([]file{{"domain.xml", l.defined}, {"domain-live.xml", l.xml}}, l.machine.files...), err
 }

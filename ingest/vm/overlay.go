@@ -282,5 +282,6 @@ func (o *overlays) tell(r *Result) {
 		r.Warnings = append(r.Warnings, o.quiesce.warning)
 	}
 	tellLeft(o.guest, r)
+	tellPluggedNext(o.guest, o.defined, r)
 	o.machine.tell(r)
 }

@@ -78,6 +78,27 @@ func definition(d *libvirt.Domain) (string, error) {
 	return text, nil
 }
 
+// tellPluggedNext warns of disks that a running guest's definition has and the guest itself has not: they are plugged in at
+// its next start. Defined is that definition; "" if it was not read.
+func tellPluggedNext(g *guest, defined string, r *Result) {
+	next, err := parseGuest(defined)
+	if defined == "" || err != nil {
+		return
+	}
+	now := map[string]bool{}
+	for _, d := range g.disks {
+		now[d.target] = true
+	}
+	for _, l := range g.left {
+		now[l.target] = true
+	}
+	for _, d := range next.disks {
+		if !now[d.target] {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("VM %q: disk %s (%s) is plugged in at the next start only; it is not in this backup", g.name, d.target, d.path))
+		}
+	}
+}
+
 // tellLeft names the disks that are not in the snapshot; one that may hold data of its own is a warning.
 func tellLeft(g *guest, r *Result) {
 	for _, l := range g.left {
