@@ -20,7 +20,8 @@ type offline struct {
 	uri     string
 	domain  *libvirt.Domain
 	guest   *guest
-	machine *machine // as it was read at the end
+	machine *machine                    // as it was read at the end
+	reason  libvirt.DomainShutoffReason // why the guest is off
 	images  []fileState
 	servers []*qemunbd.Server
 	disks   []openDisk
@@ -49,6 +50,9 @@ func beginOffline(ctx context.Context, r *run) (*offline, error) {
 		return nil, err
 	}
 	o := &offline{uri: r.host.URI, domain: r.domain, guest: g}
+	if state, reason, err := r.domain.GetState(); err == nil && state == libvirt.DOMAIN_SHUTOFF {
+		o.reason = libvirt.DomainShutoffReason(reason)
+	}
 	for i := range g.disks {
 		if err := o.open(ctx, r, &g.disks[i]); err != nil {
 			o.close()
@@ -66,10 +70,11 @@ func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 	if d.kind == "network" {
 		return fmt.Errorf("disk %s is on the network (%s) and cannot be read offline; start the VM and use --mode live", d.target, d.path)
 	}
-	if err := resolveVolume(r.host, d); err != nil {
+	image := *d // d keeps the name of a volume, as the source of a running guest's disk does
+	if err := resolveVolume(r.host, &image); err != nil {
 		return err
 	}
-	chain, err := chainOf(ctx, d)
+	chain, err := chainOf(ctx, &image)
 	if err != nil {
 		return err
 	}
@@ -236,6 +241,12 @@ func (o *offline) opened() []openDisk { return o.disks }
 // tell says what is particular to an offline read.
 func (o *offline) tell(r *Result) {
 	r.Quiesced = "yes: shut off"
+	switch o.reason {
+	case libvirt.DOMAIN_SHUTOFF_DESTROYED:
+		r.Quiesced = "no: the guest was forced off while it ran"
+	case libvirt.DOMAIN_SHUTOFF_CRASHED:
+		r.Quiesced = "no: the guest crashed"
+	}
 	if saved, err := o.domain.HasManagedSaveImage(0); err == nil && saved {
 		r.Quiesced = "no: the guest was saved while it ran"
 		r.Notes = append(r.Notes, "the guest is saved (virsh managedsave): its disks are kept, the memory it would be restored from is not")

@@ -98,6 +98,40 @@ func TestVolumeOfAStoragePool(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSame(t, restore(t, r, result.Snapshot, "vdb"), filepath.Join(g.Dir, "v.qcow2"), "qcow2")
+	// As the live definition has it, so that a change of mode does not make it look like another disk.
+	if it := item(t, result.Snapshot, "vdb"); it.Path != g.Name+"/v.qcow2" {
+		t.Errorf("vdb: %+v", it)
+	}
+}
+
+// A guest that is off is quiesced only if it went off by itself.
+func TestGuestThatDidNotGoOffByItself(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	_, d := domainOf(t, g)
+	quiesced := func() string {
+		t.Helper()
+		r := runOf(t, d, new(Options))
+		o, err := beginOffline(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.close(); err != nil {
+			t.Error(err)
+		}
+		var result Result
+		o.tell(&result)
+		return result.Quiesced
+	}
+	shell(t, "kill", "-9", strings.TrimSpace(shell(t, "cat", "/run/libvirt/qemu/"+g.Name+".pid")))
+	waitFor(t, "libvirt to see it", func() bool { return g.State() == "shut off" })
+	if got := quiesced(); got != "no: the guest crashed" {
+		t.Errorf("crashed: quiesced %q", got)
+	}
+	g.Start()
+	g.Destroy()
+	if got := quiesced(); got != "no: the guest was forced off while it ran" {
+		t.Errorf("destroyed: quiesced %q", got)
+	}
 }
 
 // Whatever touches the images or starts the guest while they are read spoils the read.
