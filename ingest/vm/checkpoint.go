@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -54,19 +55,51 @@ func ownCheckpoints(d *libvirt.Domain, prefix string) (names []string, err error
 
 // bitmapOf is what is known of a checkpoint's bitmap of one disk.
 type bitmapOf struct {
-	exists bool // the checkpoint is of this disk
-	whole  bool // the bitmap can be used
+	exists bool   // the checkpoint is of this disk
+	whole  bool   // the bitmap can be used
+	image  string // the image that the disk had when the checkpoint was made, see imageName; "" if that is not known
+}
+
+// imageName tells an image from another one that is put in its place, of which a path cannot tell: by its inode. A file
+// that was swapped for a copy of an earlier time has a bitmap of the same name, and it may be whole. "" of what has no
+// inode here, such as a block device or a volume.
+func (d *disk) imageName() string {
+	st, err := os.Stat(d.path)
+	if err != nil || !st.Mode().IsRegular() {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", d.target, st.Sys().(*syscall.Stat_t).Ino)
+}
+
+// imagesIn begins the list of images in a checkpoint's description.
+const imagesIn = "; inodes "
+
+// notedImages reads the list of images, by target, from a checkpoint's description.
+func notedImages(description string) map[string]string {
+	images := map[string]string{}
+	_, list, _ := strings.Cut(description, imagesIn)
+	for image := range strings.FieldsSeq(list) {
+		target, _, _ := strings.Cut(image, ":")
+		images[target] = image
+	}
+	return images
 }
 
 // checkpointBitmaps tells, by target, of a running guest's disks. libvirt gives the size of what is dirty only where
 // the bitmap is there and consistent.
 func checkpointBitmaps(d *libvirt.Domain, name string) (map[string]bitmapOf, error) {
+	return describedBitmaps(d, name, libvirt.DOMAIN_CHECKPOINT_XML_SIZE)
+}
+
+// describedBitmaps is what libvirt knows of a checkpoint's bitmaps. Without the flag that asks QEMU none is known to be
+// whole, and the guest need not run.
+func describedBitmaps(d *libvirt.Domain, name string, flags libvirt.DomainCheckpointXMLFlags) (map[string]bitmapOf, error) {
 	cp, err := d.CheckpointLookupByName(name, 0)
 	if err != nil {
 		return nil, virt.Sentence(err)
 	}
 	defer cp.Free()
-	text, err := cp.GetXMLDesc(libvirt.DOMAIN_CHECKPOINT_XML_SIZE | libvirt.DOMAIN_CHECKPOINT_XML_NO_DOMAIN)
+	text, err := cp.GetXMLDesc(flags | libvirt.DOMAIN_CHECKPOINT_XML_NO_DOMAIN)
 	if err != nil {
 		return nil, virt.Sentence(err)
 	}
@@ -75,7 +108,8 @@ func checkpointBitmaps(d *libvirt.Domain, name string) (map[string]bitmapOf, err
 
 func parseBitmaps(text string) (map[string]bitmapOf, error) {
 	var x struct {
-		Disks []struct {
+		Description string `xml:"description"`
+		Disks       []struct {
 			Name       string  `xml:"name,attr"`
 			Checkpoint string  `xml:"checkpoint,attr"`
 			Size       *string `xml:"size,attr"`
@@ -84,9 +118,9 @@ func parseBitmaps(text string) (map[string]bitmapOf, error) {
 	if err := xml.Unmarshal([]byte(text), &x); err != nil {
 		return nil, fmt.Errorf("the checkpoint's XML: %w", err)
 	}
-	bitmaps := map[string]bitmapOf{}
+	bitmaps, images := map[string]bitmapOf{}, notedImages(x.Description)
 	for _, d := range x.Disks {
-		bitmaps[d.Name] = bitmapOf{exists: d.Checkpoint == "bitmap", whole: d.Size != nil}
+		bitmaps[d.Name] = bitmapOf{exists: d.Checkpoint == "bitmap", whole: d.Size != nil, image: images[d.Name]}
 	}
 	return bitmaps, nil
 }
@@ -94,12 +128,14 @@ func parseBitmaps(text string) (map[string]bitmapOf, error) {
 // checkpointXML describes a checkpoint of those disks that can keep a bitmap. libvirt leaves out what is not listed.
 func checkpointXML(name string, disks []disk) (string, error) {
 	var list []libvirtxml.DomainCheckpointDisk
+	description := checkpointDescription + imagesIn
 	for i := range disks {
 		if disks[i].keepsBitmap() == "" {
 			list = append(list, libvirtxml.DomainCheckpointDisk{Name: disks[i].target, Checkpoint: "bitmap"})
+			description += disks[i].imageName() + " "
 		}
 	}
-	x := libvirtxml.DomainCheckpoint{Name: name, Description: checkpointDescription, Disks: &libvirtxml.DomainCheckpointDisks{Disks: list}}
+	x := libvirtxml.DomainCheckpoint{Name: name, Description: strings.TrimSpace(description), Disks: &libvirtxml.DomainCheckpointDisks{Disks: list}}
 	return x.Marshal()
 }
 

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -167,4 +168,32 @@ func FuzzParseGuest(f *testing.F) {
 			t.Error("neither a guest nor an error")
 		}
 	})
+}
+
+func TestImagesOfACheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	a, b := disk{target: "vda", format: "qcow2", path: dir + "/a"}, disk{target: "vdb", format: "qcow2", path: dir + "/none"}
+	if err := os.WriteFile(a.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := checkpointXML("vaultfs-1-2", []disk{a, b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bitmaps, err := parseBitmaps(text)
+	if err != nil || bitmaps["vda"].image == "" || bitmaps["vda"].image != a.imageName() || bitmaps["vdb"].image != "" {
+		t.Errorf("%+v %v of %s", bitmaps, err, text)
+	}
+	if err := os.WriteFile(dir+"/new", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir+"/new", a.path); err != nil {
+		t.Fatal(err)
+	}
+	if bitmaps["vda"].image == a.imageName() {
+		t.Error("another file has the same name")
+	}
+	if images := notedImages("somebody's own words"); len(images) > 0 {
+		t.Errorf("%v", images)
+	}
 }

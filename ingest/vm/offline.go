@@ -87,7 +87,7 @@ func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 		o.images = append(o.images, state)
 		layers[i] = qemunbd.Layer{Path: l.path, Format: l.format}
 	}
-	bitmap, err := offlineBitmap(ctx, &r.plan, d, chain)
+	bitmap, err := offlineBitmap(ctx, r, d, chain)
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
@@ -127,7 +127,8 @@ func dialOffline(ctx context.Context, server *qemunbd.Server, d *disk, bitmap st
 // offlineBitmap looks for the base's bitmap in the images of a guest that is shut off. It is of use only if all that was
 // written since is marked in the topmost image: libvirt carries a checkpoint on in each overlay that it makes, so one
 // that stands in a lower image too is spread over several.
-func offlineBitmap(ctx context.Context, p *plan, d *disk, chain []layer) (found bitmapOf, err error) {
+func offlineBitmap(ctx context.Context, r *run, d *disk, chain []layer) (found bitmapOf, err error) {
+	p := &r.plan
 	if p.base == nil || d.keepsBitmap() != "" {
 		return found, nil
 	}
@@ -146,7 +147,12 @@ func offlineBitmap(ctx context.Context, p *plan, d *disk, chain []layer) (found 
 			if i > 0 {
 				return bitmapOf{exists: found.exists}, nil
 			}
-			found = bitmapOf{exists: true, whole: slices.Contains(b.Flags, "auto") && !slices.Contains(b.Flags, "in-use")}
+			known, err := describedBitmaps(r.domain, p.from, 0)
+			if err != nil {
+				return found, nil
+			}
+			whole := slices.Contains(b.Flags, "auto") && !slices.Contains(b.Flags, "in-use")
+			found = bitmapOf{exists: true, whole: whole, image: known[d.target].image}
 		}
 	}
 	return found, nil

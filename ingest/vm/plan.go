@@ -170,6 +170,8 @@ func (p *plan) whyFull(d *disk, size int64, bitmap bitmapOf) string {
 		return "its dirty bitmap is missing"
 	case !bitmap.whole:
 		return "its dirty bitmap is broken or missing, as after QEMU has crashed"
+	case bitmap.image != "" && bitmap.image != d.imageName():
+		return "its image is another file than when the checkpoint was made"
 	}
 	return ""
 }
