@@ -258,7 +258,7 @@ func TestWhatTheHostLacks(t *testing.T) {
 	wantError(t, err, name, "is restored and defined, but it does not start", "no-such-net", "set that right")
 	wantSaid(t, result.Warnings, `its network "no-such-net" does not exist here`, "its bridge no-such-br does not exist here",
 		"disk vdc is left out: /nonexistent/passed is neither", "the folder /nonexistent/share", "QEMU's user cannot pass "+closed,
-		"the PCI device 0000:fe:1f.7", "its TPM's state is encrypted with the secret 7d3f1c52", "the snapshot holds no TPM state")
+		"the PCI device 0000:fe:1f.7 is left out: it is not on this host", "its TPM's state is encrypted with the secret 7d3f1c52", "the snapshot holds no TPM state")
 	wantSaid(t, result.Changes, "emulator: libvirt's own choice", "disk hda: an empty drive, as volume x.iso of pool no-such-pool", "disk hdb: an empty drive, as /dev/no-such-drive")
 	wantSaid(t, result.Notes, "disk fda: /dev/null is not in the snapshot, and used as it is")
 	if result.Started || len(result.Written) != 2 {

@@ -11,45 +11,70 @@ import (
 	"vaultfs/internal/virt"
 )
 
-// planLeftOut deals with a disk that the snapshot does not hold: a CD-ROM, or one that was passed through, read-only
-// or transient. What it was made of may be on this host, or not.
+// planLeftOut deals with a disk that the snapshot does not hold: a CD-ROM, or one that was passed through, read-only,
+// transient, or plugged in after the backup. What it was made of may be on this host, or not; and if it is, the guest
+// that was backed up, or another one, may be writing to it. So only what the guest cannot write to is kept.
 func (p *plan) planLeftOut(e *etree.Element, target string) {
 	source := e.SelectElement("source")
 	if source == nil {
 		return // an empty drive
 	}
-	what, there := p.sourceExists(e, source)
-	switch device := e.SelectAttrValue("device", "disk"); {
-	case there:
+	device, what := e.SelectAttrValue("device", "disk"), sourceName(e, source)
+	drive := device == "cdrom" || device == "floppy"
+	owner, there := p.taken.paths[what], p.sourceExists(e, source)
+	// SCSI commands reach a LUN even if it is read-only.
+	harmless := device == "cdrom" || e.SelectElement("readonly") != nil && device != "lun" || drive && owner == ""
+	switch {
+	case there && harmless:
 		p.note("disk %s: %s is not in the snapshot, and used as it is on this host", target, what)
-	case device == "cdrom" || device == "floppy":
+	case drive:
 		removeAll(e, "source", "backingStore", "auth", "encryption")
 		e.CreateAttr("type", "file")
-		p.change("disk %s: an empty drive, as %s is not on this host", target, what)
-	default:
+		reason := "is not on this host"
+		if there {
+			reason = fmt.Sprintf("is in the definition of VM %q", owner)
+		}
+		p.change("disk %s: an empty drive, as %s %s", target, what, reason)
+	case !there:
 		remove(e)
 		p.warn("disk %s is left out: %s is neither in the snapshot nor on this host", target, what)
+	case owner != "":
+		remove(e)
+		p.warn("disk %s is left out: %s is not in the snapshot, and VM %q has it: two that write to one disk destroy it", target, what, owner)
+	default:
+		remove(e)
+		p.warn("disk %s is left out: %s is not in the snapshot, and the VM that was backed up may still write to it: attach it with virsh attach-disk if nothing else does", target, what)
 	}
 }
 
-// sourceExists names the source of a disk, and tells whether this host has it. What cannot be told is taken to be there:
-// libvirt says so at the start if it is not.
-func (p *plan) sourceExists(e, source *etree.Element) (what string, there bool) {
+// sourceName names the source of a disk: a path, or what else libvirt knows it by. It is the same for all disks of one
+// source.
+func sourceName(e, source *etree.Element) string {
 	switch kind := e.SelectAttrValue("type", "file"); kind {
 	case "file", "block", "dir", "vhostuser", "vhostvdpa":
-		path := firstAttr(source, "file", "dev", "dir", "path")
-		_, err := os.Stat(path)
-		return path, path != "" && err == nil
+		return firstAttr(source, "file", "dev", "dir", "path")
 	case "volume":
-		pool, volume := source.SelectAttrValue("pool", ""), source.SelectAttrValue("volume", "")
-		return fmt.Sprintf("volume %s of pool %s", volume, pool), p.volumeExists(pool, volume)
+		return fmt.Sprintf("volume %s of pool %s", source.SelectAttrValue("volume", ""), source.SelectAttrValue("pool", ""))
 	case "nvme":
-		at := pciAddress(source.SelectElement("address").NotNil())
-		_, err := os.Stat("/sys/bus/pci/devices/" + at)
-		return "the NVMe device " + at, err == nil
+		return "the NVMe device " + pciAddress(source.SelectElement("address").NotNil())
 	default:
-		return fmt.Sprintf("its %s source %s", kind, source.SelectAttrValue("name", "")), true
+		return fmt.Sprintf("its %s source %s", strings.TrimSpace(kind+" "+source.SelectAttrValue("protocol", "")), source.SelectAttrValue("name", ""))
 	}
+}
+
+// sourceExists tells whether this host has the source of a disk. What cannot be told is taken to be there: libvirt says
+// so at the start if it is not.
+func (p *plan) sourceExists(e, source *etree.Element) bool {
+	switch e.SelectAttrValue("type", "file") {
+	case "file", "block", "dir", "vhostuser", "vhostvdpa":
+		_, err := os.Stat(sourceName(e, source))
+		return err == nil
+	case "volume":
+		return p.volumeExists(source.SelectAttrValue("pool", ""), source.SelectAttrValue("volume", ""))
+	case "nvme":
+		return !missing("/sys/bus/pci/devices/" + pciAddress(source.SelectElement("address").NotNil()))
+	}
+	return true
 }
 
 func firstAttr(e *etree.Element, names ...string) string {
@@ -59,16 +84,6 @@ func firstAttr(e *etree.Element, names ...string) string {
 		}
 	}
 	return ""
-}
-
-// pciAddress is the address as sysfs writes it: 0000:01:00.0.
-func pciAddress(e *etree.Element) string {
-	part := func(name string) int64 {
-		var n int64
-		_, _ = fmt.Sscanf(strings.TrimPrefix(e.SelectAttrValue(name, "0"), "0x"), "%x", &n) // else it is 0
-		return n
-	}
-	return fmt.Sprintf("%04x:%02x:%02x.%x", part("domain"), part("bus"), part("slot"), part("function"))
 }
 
 func (p *plan) volumeExists(pool, volume string) bool {

@@ -64,6 +64,7 @@ func (p *plan) workOut(ctx context.Context) (err error) {
 			return fmt.Errorf("VM %q: %w", p.name, err)
 		}
 	}
+	p.planHostDevices()
 	p.lookAround()
 	p.noteMetadata()
 	return nil

@@ -43,13 +43,6 @@ func (p *plan) lookAround() {
 			p.warn("the folder %s that it shares with the host does not exist: make it before the VM is started", dir)
 		}
 	}
-	for _, of := range devices(p.domain, "hostdev") {
-		if of.SelectAttrValue("type", "") == "pci" {
-			if at := pciAddress(of.FindElement("./source/address").NotNil()); missing("/sys/bus/pci/devices/" + at) {
-				p.warn("the PCI device %s that it is given is not on this host: take it out with virsh edit before the VM is started", at)
-			}
-		}
-	}
 	p.lookAtPorts()
 	p.lookAtPaths()
 }

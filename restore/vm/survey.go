@@ -12,13 +12,14 @@ import (
 
 // taken is what the host's domains have already, each with the name of one that has it.
 type taken struct {
-	macs  map[string]string // in lower case
-	paths map[string]string // of disks, NVRAM, logs, sockets
+	macs    map[string]string // in lower case
+	paths   map[string]string // of disks, NVRAM, logs, sockets; and the names of disks that have none
+	devices map[string]string // of the host, passed through
 }
 
 // survey asks for the definitions of all domains, and for what those that run have now.
 func survey(h *virt.Host) (*taken, error) {
-	t := &taken{macs: map[string]string{}, paths: map[string]string{}}
+	t := &taken{macs: map[string]string{}, paths: map[string]string{}, devices: map[string]string{}}
 	err := h.Each(func(d *libvirt.Domain) error {
 		name, err := d.GetName()
 		if err == nil {
@@ -50,7 +51,7 @@ func (t *taken) addDomain(name string, d *libvirt.Domain) error {
 	return nil
 }
 
-// add notes the MAC addresses and paths of one definition.
+// add notes the MAC addresses, paths and devices of one definition.
 func (t *taken) add(name string, domain *etree.Element) {
 	for _, mac := range domain.FindElements("./devices/interface/mac") {
 		t.macs[strings.ToLower(mac.SelectAttrValue("address", ""))] = name
@@ -60,6 +61,16 @@ func (t *taken) add(name string, domain *etree.Element) {
 			if path := source.SelectAttrValue(attribute, ""); path != "" {
 				t.paths[path] = name
 			}
+		}
+	}
+	for _, disk := range devices(domain, "disk") {
+		if what := sourceName(disk, disk.SelectElement("source").NotNil()); what != "" {
+			t.paths[what] = name
+		}
+	}
+	for _, e := range append(devices(domain, "hostdev"), devices(domain, "interface")...) {
+		for _, d := range hostDevices(e) {
+			t.devices[d.name] = name
 		}
 	}
 	for _, nvram := range domain.FindElements("./os/nvram") {
