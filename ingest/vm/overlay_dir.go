@@ -31,6 +31,9 @@ func makeOverlayDir(parent, uuid string, l label) (*overlayDir, error) {
 	if err := mustLast(parent); err != nil {
 		return nil, err
 	}
+	if err := mustBeSteady(parent); err != nil {
+		return nil, err
+	}
 	dir := filepath.Join(parent, dirPrefix+uuid+overlaysSuffix)
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("directory for overlays: %w", err)
@@ -40,14 +43,24 @@ func makeOverlayDir(parent, uuid string, l label) (*overlayDir, error) {
 		return nil, err
 	}
 	s.confined = l.confined
-	o := &overlayDir{s}
-	if uid, gid, ok := parseOwner(l.owner); ok && uid != os.Geteuid() {
-		if err := s.lock.Chown(uid, gid); err != nil {
-			o.giveUp()
-			return nil, fmt.Errorf("directory for overlays %s: giving it to QEMU's user %d: %w (run as root)", dir, uid, err)
-		}
+	if err := s.own(l); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("directory for overlays %w", err)
 	}
-	return o, nil
+	return &overlayDir{s}, nil
+}
+
+// mustBeSteady refuses a directory in which anybody may put another in the place of one of ours. It may be one like
+// /tmp, with the sticky bit.
+func mustBeSteady(dir string) error {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("directory for overlays: %w", err)
+	}
+	if st.Mode().Perm()&0o002 != 0 && st.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("%s lets everybody replace what is in it, and overlays hold the guest's newest data: take that away (chmod o-w, or chmod +t), or name another place with --scratch-dir", dir)
+	}
+	return nil
 }
 
 // mustLast refuses a file system that is gone when the host stops: what the guest has written would be gone with it.

@@ -54,9 +54,13 @@ func makeScratch(parent, uuid string, l label) (*scratch, error) {
 		return nil, err
 	}
 	s.found, s.confined = made != nil, l.confined
-	if err := s.prepare(l); err != nil {
-		s.remove()
-		return nil, err
+	if err := s.own(l); err != nil {
+		s.lock.Close() // what is in it is not ours
+		return nil, fmt.Errorf("scratch directory %w", err)
+	}
+	if err := s.empty(); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("scratch directory %s: %w", dir, err)
 	}
 	return s, nil
 }
@@ -110,17 +114,25 @@ func samePlace(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// prepare empties the directory of what a killed run left and gives it to QEMU's user.
-func (s *scratch) prepare(l label) error {
-	if err := s.empty(); err != nil {
-		return fmt.Errorf("scratch directory %s: %w", s.dir, err)
+// own gives the directory to QEMU's user and nobody else. Where everybody may write beside it, anybody may have made it
+// beforehand, to read what a guest writes: one of a stranger is refused, and of one of our own the mode is set anew.
+func (s *scratch) own(l label) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(s.lock.Fd()), &st); err != nil {
+		return fmt.Errorf("%s: %w", s.dir, err)
 	}
-	uid, gid, ok := parseOwner(l.owner)
-	if !ok || uid == os.Geteuid() {
-		return nil
+	owner := int(st.Uid)
+	uid, gid, known := parseOwner(l.owner)
+	if owner != 0 && owner != os.Geteuid() && !(known && owner == uid) {
+		return fmt.Errorf("%s was made by somebody else (user %d), who could read what the VM writes: see what it is and remove it, or name another place with --scratch-dir", s.dir, owner)
 	}
-	if err := s.lock.Chown(uid, gid); err != nil {
-		return fmt.Errorf("scratch directory %s: giving it to QEMU's user %d: %w (run as root)", s.dir, uid, err)
+	if known && (owner != uid || int(st.Gid) != gid) {
+		if err := s.lock.Chown(uid, gid); err != nil {
+			return fmt.Errorf("%s: giving it to QEMU's user %d: %w (run as root)", s.dir, uid, err)
+		}
+	}
+	if err := s.lock.Chmod(0o700); err != nil {
+		return fmt.Errorf("%s: shutting everybody else out: %w (run as root)", s.dir, err)
 	}
 	return nil
 }
