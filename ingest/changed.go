@@ -168,6 +168,10 @@ func (c *changedCopy) deal(ctx context.Context, segments chan<- changedSegment) 
 		if err != nil {
 			return fmt.Errorf("asking what has changed: %w", err)
 		}
+		data, err := ask(ctx, c.img.Data, off, n)
+		if err != nil {
+			return err
+		}
 		c.count(func(t *Changes) { t.Dirty += length(dirty) })
 		for ; i*size < off+n; i++ {
 			if c.failed() {
@@ -175,6 +179,9 @@ func (c *changedCopy) deal(ctx context.Context, segments chan<- changedSegment) 
 			}
 			part := within(dirty, i*size, size)
 			if len(part) == 0 {
+				if err := c.compare(i, within(data, i*size, size)); err != nil {
+					return err
+				}
 				if err := c.disk.Inherit(c.base, i); err != nil {
 					return err
 				}
@@ -187,6 +194,22 @@ func (c *changedCopy) deal(ctx context.Context, segments chan<- changedSegment) 
 				return ctx.Err()
 			}
 		}
+	}
+	return nil
+}
+
+// compare looks whether a clean segment can hold as much as base says. One that
+// is emptier is not what it was, whatever dirty says: a disk that was made smaller
+// and large again has lost its end, and its bitmap does not tell.
+func (c *changedCopy) compare(i int64, data []Run) error {
+	held, err := c.base.SegmentData(int(i))
+	if err != nil {
+		return err
+	}
+	off := i * c.base.SegmentSize()
+	size := min(c.base.SegmentSize(), c.img.Size()-off)
+	if length(wholeGrains(data, off, size)) < held {
+		c.lie(off, size)
 	}
 	return nil
 }

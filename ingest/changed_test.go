@@ -145,6 +145,18 @@ func TestCopyChangedSeesALie(t *testing.T) {
 	}
 }
 
+// A disk that was made smaller and large again has lost its end, of which QEMU's
+// bitmap says nothing: no segment is even dirty.
+func TestCopyChangedSeesALostEnd(t *testing.T) {
+	r, before := newRepo(t), threeAndABit()
+	s := session(t, r, full(t, r, before))
+	img, _ := before.with(write{off: 2 * repo.SegmentSize, n: before.size - 2*repo.SegmentSize, zeros: true})
+	got, err := CopyChanged(t.Context(), s, img, these(nil), openBase(t, s), new(Progress))
+	if err != nil || got.Lie == nil || got.Lie.Off < 2*repo.SegmentSize {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 // After a lie nothing more is read, and the progress that is told of what there
 // was to read has room for the disk as a whole.
 func TestCopyChangedEndsAtALie(t *testing.T) {

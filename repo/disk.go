@@ -140,6 +140,12 @@ func (d *Disk) entry(segment int) (format.Entry, error) {
 	return t[segment%format.PageSegments], nil
 }
 
+// SegmentData is the number of bytes of a segment in grains that are not zero.
+func (d *Disk) SegmentData(segment int) (int64, error) {
+	e, err := d.entry(segment)
+	return int64(e.Grains) * chunk.Grain, err
+}
+
 // HasData tells whether a segment holds anything but zeros. It needs the
 // segment's page only.
 func (d *Disk) HasData(segment int) (bool, error) {
