@@ -159,6 +159,51 @@ func TestAnotherDiskOfTheSessionIsDamaged(t *testing.T) {
 	onlyLost(t, r, packs)
 }
 
+// A base that cannot be read for another reason than damage is told as what it
+// is, and nobody is told of damage.
+func TestBaseCannotBeRead(t *testing.T) {
+	r, dir := newRepoIn(t)
+	img := oneChunk()
+	s := session(t, r, full(t, r, img))
+	base := openBase(t, s)
+	path, aside := largestPack(t, dir), filepath.Join(dir, "aside")
+	if err := errors.Join(os.Rename(path, aside), os.Symlink(path, path)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := CopyChanged(t.Context(), s, img, these([]Run{{1<<20 + 4096, 4096}}), base, new(Progress))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Lost == 0 || got.Loss == nil || errors.Is(got.Loss, repo.ErrDamaged) {
+		t.Errorf("%+v", got)
+	}
+	if err := errors.Join(os.Remove(path), os.Rename(aside, path)); err != nil {
+		t.Fatal(err)
+	}
+	img.same(t, openDisk(t, r, commit(t, s, got.Root, img.size)))
+	onlyLost(t, r, nil)
+}
+
+// largestPack is the path of a repository's largest pack.
+func largestPack(t *testing.T, dir string) (largest string) {
+	t.Helper()
+	most := int64(0)
+	paths, err := filepath.Glob(filepath.Join(dir, "packs", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Size() > most {
+			largest, most = path, st.Size()
+		}
+	}
+	return largest
+}
+
 // A disk of which a map is damaged is read from the image as a whole, which
 // heals the snapshot before as well if the guest has changed nothing.
 func TestMapOfBaseIsDamaged(t *testing.T) {
