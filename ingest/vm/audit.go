@@ -48,7 +48,7 @@ func (r *run) audit(ctx context.Context, src source, disks []openDisk, bases []*
 
 // distrust makes all disks be read as a whole.
 func (r *run) distrust(d openDisk, wrong *ingest.AuditError, disks []openDisk, bases []*repo.Disk) {
-	const why = "the audit found a dirty bitmap to be wrong"
+	const why = "a dirty bitmap was found to be wrong"
 	r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
 		"VM %q: THE DIRTY BITMAP OF DISK %s IS WRONG: %d bytes at %d differ from the last backup though it calls them unchanged. All disks were read as a whole for this backup, which is right; snapshots made incrementally since checkpoint %s may not be. Something writes to the image past QEMU, or QEMU has a fault",
 		r.name, d.target, wrong.Len, wrong.Off, r.plan.from))

@@ -231,3 +231,52 @@ func incrementWhenOff(t *testing.T, r *repo.Repo, g *testguest.Guest, o Options)
 	wantHow(t, again, "sda", "incremental from "+before.Snapshot.Short())
 	wantOnlyCheckpoint(t, g, again.Checkpoint)
 }
+
+// A disk that was made smaller and large again has lost its end, and QEMU's bitmap says nothing of that.
+func TestDiskShrunkAndGrown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r, o := newRepo(t), Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t), NoAudit: true}
+	backUp(t, r, g, o)
+	g.Destroy()
+	shell(t, "qemu-img", "resize", "-q", "--shrink", g.Paths[0], "21M")
+	shell(t, "qemu-img", "resize", "-q", g.Paths[0], "64M")
+	result, err := Ingest(t.Context(), r, g.Name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "BITMAP OF DISK vda IS WRONG") {
+		t.Errorf("warnings: %q", result.Warnings)
+	}
+	wantHow(t, result, "vda", "full: ")
+	wantSame(t, restore(t, r, result.Snapshot, "vda"), g.Paths[0], "qcow2")
+	// Until the guest runs again its images keep that bitmap.
+	g.Start()
+	if result, err = Ingest(t.Context(), r, g.Name, o); err != nil {
+		t.Fatal(err)
+	}
+	again := backUp(t, r, g, o)
+	wantHow(t, again, "vda", "incremental from "+result.Snapshot.Short())
+}
+
+// Two images that differ little change places: neither size nor checkpoint tells.
+func TestImagesSwapped(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true, Disks: []testguest.Disk{
+		{Format: "qcow2", Bus: "virtio", Size: "64M"}, {Format: "qcow2", Bus: "virtio", Size: "64M"},
+	}})
+	r, o := newRepo(t), Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t), NoAudit: true}
+	backUp(t, r, g, o)
+	g.Destroy()
+	for _, move := range [][2]string{{g.Paths[0], g.Paths[0] + ".x"}, {g.Paths[1], g.Paths[0]}, {g.Paths[0] + ".x", g.Paths[1]}} {
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, running := range []bool{false, true} {
+		if running {
+			g.Start()
+		}
+		result := backUp(t, r, g, o)
+		wantHow(t, result, "vda", "full: its image is another file")
+		wantHow(t, result, "vdb", "full: its image is another file")
+	}
+}
