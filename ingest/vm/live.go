@@ -315,6 +315,7 @@ func (l *live) tell(r *Result) {
 		}
 	}
 	tellLeft(l.guest, r)
+	tellOnOverlays(l.guest, r)
 	tellPluggedNext(l.guest, l.defined, r)
 	l.machine.tell(r)
 }

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -43,12 +44,31 @@ func (d *disk) overlayable() error {
 		return fmt.Errorf("disk %s cannot be read with --method snapshot: %s; use --method backup", d.target, d.special)
 	case d.kind == "network":
 		return fmt.Errorf("disk %s is on the network (%s), and --method snapshot needs images on this host: use --method backup", d.target, d.path)
-	case strings.HasSuffix(filepath.Dir(d.path), overlaysSuffix):
-		return fmt.Errorf("disk %s lies on %s, an overlay of a vaultfs run that is in no journal: commit it with virsh blockcommit --active --shallow --pivot, never without --shallow", d.target, d.path)
+	case d.onOverlay() != "":
+		return errors.New(d.onOverlay())
 	case d.format == "":
 		return fmt.Errorf("disk %s: libvirt does not say the format of %s", d.target, d.path)
 	}
 	return nil
+}
+
+// onOverlay warns of a disk that was left on an overlay of a run; "" if it was not. What the journal tells of has been
+// taken off before a guest is looked at.
+func (d *disk) onOverlay() string {
+	if !strings.HasSuffix(filepath.Dir(d.path), overlaysSuffix) {
+		return ""
+	}
+	return fmt.Sprintf("disk %s lies on %s, an overlay of a vaultfs run that is not in this VM's journal: run vaultfs recover; "+
+		"if that knows nothing of it, commit it with virsh blockcommit --active --shallow --pivot, never without --shallow", d.target, d.path)
+}
+
+// tellOnOverlays warns of disks that were left on overlays.
+func tellOnOverlays(g *guest, r *Result) {
+	for i := range g.disks {
+		if warning := g.disks[i].onOverlay(); warning != "" {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("VM %q: %s", g.name, warning))
+		}
+	}
 }
 
 // diskFree makes sure that a disk is the guest's alone and that no job is at it.

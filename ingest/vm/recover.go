@@ -104,7 +104,7 @@ func setRight(ctx context.Context, h *virt.Host, j *journal, r *repo.Repo) (done
 	e := j.entry
 	d, err := h.Conn.LookupDomainByUUIDString(e.UUID)
 	if virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
-		done, err = forget(j)
+		done, err = forget(h, j)
 		return done, nil, err
 	}
 	if err != nil {
@@ -121,18 +121,6 @@ func setRight(ctx context.Context, h *virt.Host, j *journal, r *repo.Repo) (done
 	err = errors.Join(err, f.overlays())
 	trouble = errors.Join(trouble, f.stopped(), f.checkpoint())
 	return f.done, trouble, err
-}
-
-// forget drops the entry of a guest that is not there any more; images that were put over its disks are left to be seen.
-func forget(j *journal) ([]string, error) {
-	e := j.entry
-	done := []string{"the VM is not defined any more, there is nothing to be done"}
-	for _, o := range e.Overlays {
-		if exists(o.File) {
-			done = append(done, fmt.Sprintf("what it wrote last may be in %s, which lies over %s: it was left there", o.File, o.Base))
-		}
-	}
-	return done, j.update(func(e *entry) { *e = entry{VM: e.VM, UUID: e.UUID, URI: e.URI, PID: e.PID, Since: e.Since} })
 }
 
 // fixer sets one guest right, step by step. Each step can be done again.
@@ -162,14 +150,11 @@ func (f *fixer) job() error {
 		}
 		f.done = append(f.done, notes...)
 	}
-	if exists(e.Scratch) {
-		s, err := lockScratch(e.Scratch)
-		if err != nil {
-			return fmt.Errorf("scratch directory %s: %w", e.Scratch, err)
-		}
-		if err := s.remove(); err != nil {
-			return err
-		}
+	removed, err := removeScratch(e.Scratch)
+	if err != nil {
+		return err
+	}
+	if removed {
 		f.did("removed the scratch files of its backup job")
 	}
 	return f.journal.update(func(e *entry) { e.Scratch = "" })
