@@ -143,9 +143,14 @@ func (r *run) copyChanged(ctx context.Context, s *repo.Session, d openDisk, base
 	}
 	out.Dirty = changes.Dirty
 	if changes.Loss != nil {
+		out.How, out.Dirty = "full: the snapshot before cannot be read", 0
+		advice := ""
+		if errors.Is(changes.Loss, repo.ErrDamaged) {
+			out.How, advice = "full: the snapshot before is damaged in the repository", ": run vaultfs verify --read-data"
+		}
 		r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
-			"VM %q: disk %s: %d bytes of the snapshot before are damaged in the repository (%v) and were read again from the guest: run vaultfs verify --read-data",
-			r.name, d.target, changes.Lost, changes.Loss))
+			"VM %q: disk %s: snapshot %s, of which only the changes were to be read, cannot be read wholly (%v). The disk was read as a whole, and this backup is right%s",
+			r.name, d.target, r.plan.base.Short(), changes.Loss, advice))
 	}
 	return changes.Root, changes.Lie, nil
 }
