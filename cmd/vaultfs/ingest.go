@@ -67,7 +67,10 @@ func (a *app) ingesting(p *ingest.Progress) (stop func()) {
 	a.onInterrupt = "; nothing more was committed"
 	return a.watch(func() state {
 		s := state{"reading", p.Done.Load(), p.Total.Load()}
-		if s.total > 0 && s.done >= s.total {
+		switch {
+		case s.total == 0 && s.done == 0:
+			s.phase = "preparing" // as while a VM is waited for that was told to shut down
+		case s.total > 0 && s.done >= s.total:
 			s.phase = "reading back and committing"
 		}
 		return s

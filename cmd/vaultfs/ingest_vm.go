@@ -109,12 +109,16 @@ func (o *vmFlags) complete(c *cobra.Command, args []string) error {
 		return usage(c, "--name is for one VM")
 	case !slices.Contains([]string{vm.ModeAuto, vm.ModeLive, vm.ModeOffline, modeSnapshot}, o.Mode):
 		return usage(c, "--mode %q: want auto, live, offline or snapshot", o.Mode)
+	case !slices.Contains([]string{vm.MethodBackup, vm.MethodSnapshot}, o.Method):
+		return usage(c, "--method %q: want backup or snapshot", o.Method)
+	case o.ShutdownTimeout <= 0:
+		return usage(c, "--shutdown-timeout %v: want a time, such as 10m", o.ShutdownTimeout)
 	case o.Full && o.audit != "":
 		return usage(c, "--audit compares what is not read, and --full reads everything")
 	}
 	if o.audit != "" {
 		share, err := strconv.ParseFloat(strings.TrimSuffix(o.audit, "%"), 64)
-		if err != nil || share < 0 || share > 100 {
+		if err != nil || !(share >= 0 && share <= 100) { // nor NaN
 			return usage(c, "--audit %q: want a percentage, 0%% to 100%%", o.audit)
 		}
 		o.Audit, o.NoAudit = share, share == 0

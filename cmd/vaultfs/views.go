@@ -264,7 +264,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	}
 	how := "--to restored-" + s.Short()
 	if name, ok := strings.CutPrefix(s.Source, "vm/"); ok && s.Item("domain.xml") != nil {
-		how = "--define --name " + shellWord(name+"-restored")
+		how = "--define --name " + shellWord(strings.ReplaceAll(name, "/", "-")+"-restored") // libvirt allows no slash
 	}
 	fact("get back", fmt.Sprintf("vaultfs -r %s restore %s %s", shellWord(path), s.Short(), how))
 }
@@ -277,7 +277,12 @@ func (p *printer) vmOutcomes(list []vmOutcome) {
 	}
 	t := newTable("VM", "MODE", "READ", "STORED", "SNAPSHOT", "OUTCOME")
 	for _, o := range list {
-		outcome := "backed up"
+		outcome, snapshot := "backed up", o.Snapshot
+		if o.Mode == modeSnapshot {
+			outcome = "snapshot made, not a backup"
+		} else {
+			snapshot = snapshot[:min(8, len(snapshot))]
+		}
 		switch {
 		case !o.Done:
 			outcome = "FAILED: " + o.Error
@@ -288,7 +293,7 @@ func (p *printer) vmOutcomes(list []vmOutcome) {
 			t.AppendRow(table.Row{o.VM, "", "", "", "", outcome})
 			continue
 		}
-		t.AppendRow(table.Row{o.VM, o.Mode, iec(o.Read), iec(o.Stored), o.Snapshot[:min(8, len(o.Snapshot))], outcome})
+		t.AppendRow(table.Row{o.VM, o.Mode, iec(o.Read), iec(o.Stored), snapshot, outcome})
 	}
 	p.table(t)
 }
