@@ -12,7 +12,7 @@ import (
 // Options says how a guest is brought back.
 type Options struct {
 	Name     string            // of the new domain; "" is the name that it had
-	DiskDir  string            // where its disks go, made if it is missing; "" is where they were
+	DiskDir  string            // where its disks go, made if it is missing; "" is where they were, if images belong there
 	Connect  string            // libvirt's URI; "" is the one libvirt prefers
 	Start    bool              // start it
 	Progress *restore.Progress // may be nil

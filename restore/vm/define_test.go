@@ -48,6 +48,7 @@ func wantNoDomain(t *testing.T, name string) {
 
 func TestNothingThatExistsIsTouched(t *testing.T) {
 	home := testguest.Dir(t)
+	pool(t, home)
 	w, name := small(t, home, "<interface type='user'><mac address='52:54:00:AB:CD:02'/></interface>")
 	first, err := w.define(t, Options{})
 	if err != nil {
@@ -112,6 +113,7 @@ func names(t *testing.T, dir string) string {
 // TestAnImageOfAnotherDefinitionIsNotTaken: nothing is at the path, but a VM that is shut off will make or want it.
 func TestAnImageOfAnotherDefinitionIsNotTaken(t *testing.T) {
 	home := testguest.Dir(t)
+	pool(t, home)
 	w, name := small(t, home, "")
 	if _, err := w.define(t, Options{}); err != nil {
 		t.Fatal(err)
@@ -257,7 +259,7 @@ func TestWhatTheHostLacks(t *testing.T) {
 	}
 	wantError(t, err, name, "is restored and defined, but it does not start", "no-such-net", "set that right")
 	wantSaid(t, result.Warnings, `its network "no-such-net" does not exist here`, "its bridge no-such-br does not exist here",
-		"disk vdc is left out: /nonexistent/passed is neither", "the folder /nonexistent/share", "QEMU's user cannot pass "+closed,
+		"disk vdc is left out: /nonexistent/passed is neither", "the folder /nonexistent/share", "the snapshot's definition shares /nonexistent/share of this host", "QEMU's user cannot pass "+closed,
 		"the PCI device 0000:fe:1f.7 is left out: it is not on this host", "its TPM's state is encrypted with the secret 7d3f1c52", "the snapshot holds no TPM state")
 	wantSaid(t, result.Changes, "emulator: libvirt's own choice", "disk hda: an empty drive, as volume x.iso of pool no-such-pool", "disk hdb: an empty drive, as /dev/no-such-drive")
 	wantSaid(t, result.Notes, "disk fda: /dev/null is not in the snapshot, and used as it is")

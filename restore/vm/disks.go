@@ -83,15 +83,15 @@ func sourceOf(e *etree.Element) string {
 	return attr(e, "source", "dev")
 }
 
-// diskPath is where a disk goes: the directory that was asked for, else where it was, else libvirt's own directory, and
-// why.
+// diskPath is where a disk goes: the directory that was asked for, else where it was if images belong there, else
+// libvirt's own directory, and why.
 func (p *plan) diskPath(target, format, old string, kept bool) (path, why string) {
 	file := p.name + "-" + target + "." + format
 	if p.options.DiskDir != "" {
 		return filepath.Join(p.options.DiskDir, file), ""
 	}
 	if kept {
-		reason := p.notFree(old)
+		reason := p.notImagePlace(old)
 		if reason == "" {
 			return old, ""
 		}

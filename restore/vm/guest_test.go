@@ -112,6 +112,7 @@ auth='\000\000\000\011\100\000\000\011\000\000\000\000\000'
 // wrote to its firmware's variables and into its TPM is there.
 func TestFirmwareAndTPMComeBack(t *testing.T) {
 	g := testguest.Define(t, testguest.Spec{UEFI: true, TPM: true})
+	pool(t, g.Dir)
 	g.Start()
 	g.WaitAgent()
 	g.Run(`printf '\007\000\000\000written by the guest' >` + variable)
@@ -201,6 +202,7 @@ func wantError(t *testing.T, err error, words ...string) {
 func TestFirmwareThatLibvirtChooses(t *testing.T) {
 	dir := testguest.Dir(t)
 	testguest.Daemon(t)
+	pool(t, dir)
 	g := testguest.Adopt(t, "define-"+filepath.Base(dir))
 	xml := strings.NewReplacer("<os><type arch='x86_64' machine='pc'>", "<os firmware='efi'><type arch='x86_64' machine='q35'>", "</os>", "</os><features><acpi/></features>").
 		Replace(definition(g.Name, dir, ""))

@@ -33,7 +33,7 @@ func (p *plan) planNVRAM(context.Context) error {
 		return p.planChosenNVRAM(boot, it)
 	}
 	old := nvramPath(nvram)
-	path, why := old, p.notFree(old)
+	path, why := old, p.notNVRAMPlace(old)
 	if why != "" {
 		path = p.defaultNVRAM()
 	}

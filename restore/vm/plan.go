@@ -28,12 +28,14 @@ type plan struct {
 	options *Options
 	places  places
 	taken   *taken
+	images  imagePlaces
 
 	doc        *etree.Document
-	domain     *etree.Element // the root of doc, edited step by step
-	name, uuid string         // of the new domain
-	files      []planned      // disks and NVRAM
-	tpm        *tpmState      // nil if there is none to restore
+	domain     *etree.Element  // the root of doc, edited step by step
+	name, uuid string          // of the new domain
+	files      []planned       // disks and NVRAM
+	tpm        *tpmState       // nil if there is none to restore
+	told       map[string]bool // files of the host that were warned of
 	result     *Result
 }
 
@@ -57,6 +59,7 @@ func (p *plan) workOut(ctx context.Context) (err error) {
 	if p.taken, err = survey(p.host); err != nil {
 		return err
 	}
+	p.images, p.told = p.findImagePlaces(), map[string]bool{}
 	for _, step := range []func(context.Context) error{
 		p.identify, p.planDisks, p.planNVRAM, p.planTPM, p.checkEmulator, p.checkPlaces, p.checkSpace,
 	} {
@@ -65,6 +68,7 @@ func (p *plan) workOut(ctx context.Context) (err error) {
 		}
 	}
 	p.planHostDevices()
+	p.warnOfReach()
 	p.lookAround()
 	p.noteMetadata()
 	return nil

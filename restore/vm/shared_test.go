@@ -72,7 +72,7 @@ func TestHostDevicesAreNotTakenAway(t *testing.T) {
 	theirs := `<domain><devices>` + pci("hostdev", "pci", "0x01") + usb + `</devices></domain>`
 	domain := element(t, `<domain><devices>`+pci("hostdev", "pci", "0x01")+pci("interface", "hostdev", "0x01")+pci("hostdev", "pci", "0x1e")+
 		usb+scsi+mdev+iscsi+`<interface type="user"/></devices></domain>`)
-	p := &plan{domain: domain, result: new(Result), taken: &taken{macs: map[string]string{}, paths: map[string]string{}, devices: map[string]string{}}}
+	p := &plan{domain: domain, result: new(Result), taken: &taken{macs: map[string]string{}, paths: map[string]string{}, devices: map[string]string{}, imageDirs: map[string]bool{}}}
 	p.taken.add("other", element(t, theirs))
 	p.planHostDevices()
 	wantSaid(t, p.result.Warnings, `the PCI device 0000:00:01.0 is left out: VM "other" has it`, "the PCI device 0000:00:1e.0 is left out: it is not on this host",

@@ -15,11 +15,13 @@ type taken struct {
 	macs    map[string]string // in lower case
 	paths   map[string]string // of disks, NVRAM, logs, sockets; and the names of disks that have none
 	devices map[string]string // of the host, passed through
+	// imageDirs are the directories of images that they write to.
+	imageDirs map[string]bool
 }
 
 // survey asks for the definitions of all domains, and for what those that run have now.
 func survey(h *virt.Host) (*taken, error) {
-	t := &taken{macs: map[string]string{}, paths: map[string]string{}, devices: map[string]string{}}
+	t := &taken{macs: map[string]string{}, paths: map[string]string{}, devices: map[string]string{}, imageDirs: map[string]bool{}}
 	err := h.Each(func(d *libvirt.Domain) error {
 		name, err := d.GetName()
 		if err == nil {
@@ -67,6 +69,7 @@ func (t *taken) add(name string, domain *etree.Element) {
 		if what := sourceName(disk, disk.SelectElement("source").NotNil()); what != "" {
 			t.paths[what] = name
 		}
+		t.addImageDir(disk)
 	}
 	for _, e := range append(devices(domain, "hostdev"), devices(domain, "interface")...) {
 		for _, d := range hostDevices(e) {
