@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"libvirt.org/go/libvirt"
 
@@ -34,6 +35,8 @@ type overlays struct {
 	defined string
 	made    []overlay
 
+	snapshot string // its name for libvirt
+
 	images  []fileState // of all that is read; their ctime may change
 	servers []*qemunbd.Server
 	disks   []openDisk
@@ -50,7 +53,7 @@ func beginOverlay(ctx context.Context, r *run) (*overlays, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = o.take(ctx); err == nil {
+	if err = oneLine(o.take(ctx), o.adopt()); err == nil {
 		err = o.open(ctx)
 	}
 	if err != nil {
@@ -65,6 +68,7 @@ func beginOverlay(ctx context.Context, r *run) (*overlays, error) {
 // newOverlays makes sure that overlays can be put on, and writes them into the journal. The guest is not touched.
 func newOverlays(r *run) (o *overlays, err error) {
 	o = &overlays{options: r.options, journal: r.journal, sizes: map[string]int64{}}
+	o.snapshot = fmt.Sprintf("%s%d", snapshotPrefix, time.Now().UnixNano())
 	if o.link, err = newLink(r.domain); err != nil {
 		return nil, err
 	}
@@ -140,7 +144,7 @@ func (o *overlays) take(ctx context.Context) error {
 		return fmt.Errorf("VM %q: %w", o.guest.name, virt.Sentence(err))
 	}
 	o.ran = state == libvirt.DOMAIN_RUNNING || state == libvirt.DOMAIN_BLOCKED
-	text, err := overlaySnapshotXML(o.guest, o.made)
+	text, err := overlaySnapshotXML(o.snapshot, o.guest, o.made)
 	if err != nil {
 		return err
 	}
@@ -151,6 +155,10 @@ func (o *overlays) take(ctx context.Context) error {
 		}
 		o.options.reached("frozen")
 		defer o.options.reached("begun")
+		if err := o.mustHaveTheSameDisks(); err != nil {
+			return err
+		}
+		o.options.reached("asking")
 		s, err := o.link.reach().CreateSnapshotXML(text, flags)
 		if err != nil {
 			return o.snapshotError(err)
@@ -233,10 +241,12 @@ func (o *overlays) files() ([]file, error) {
 func (o *overlays) close() error {
 	defer o.link.close()
 	served := o.stopServing() // QEMU cannot write to an image that another process has open
-	thawed := true
+	thawed := false           // by the thawer; what was thawed at once is not in the journal any more
 	if o.thawer != nil {
 		if err := o.thawer.finish(o.guest.name); err != nil {
-			o.quiesce.warning, thawed = err.Error(), false
+			o.quiesce.warning = err.Error()
+		} else {
+			thawed = true
 		}
 	}
 	m := newMerger(o.link, o.journal)

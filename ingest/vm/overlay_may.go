@@ -96,8 +96,8 @@ func diskFree(d *libvirt.Domain, all []libvirtxml.DomainDisk, one *disk) error {
 }
 
 // overlaySnapshotXML describes a snapshot that puts the overlays on. libvirt takes what is not listed along, so every
-// other disk is listed too.
-func overlaySnapshotXML(g *guest, made []overlay) (string, error) {
+// other disk is listed too. The name is not kept: libvirt ends the names of overlays with it that it makes up.
+func overlaySnapshotXML(name string, g *guest, made []overlay) (string, error) {
 	var list []libvirtxml.DomainSnapshotDisk
 	for _, o := range made {
 		list = append(list, libvirtxml.DomainSnapshotDisk{
@@ -110,7 +110,7 @@ func overlaySnapshotXML(g *guest, made []overlay) (string, error) {
 	for _, l := range g.left {
 		list = append(list, libvirtxml.DomainSnapshotDisk{Name: l.target, Snapshot: "no"})
 	}
-	x := libvirtxml.DomainSnapshot{Disks: &libvirtxml.DomainSnapshotDisks{Disks: list}}
+	x := libvirtxml.DomainSnapshot{Name: name, Disks: &libvirtxml.DomainSnapshotDisks{Disks: list}}
 	return x.Marshal()
 }
 

@@ -20,6 +20,18 @@ type definitions struct {
 
 func (d *definitions) active() bool { return d.live != nil }
 
+// disks are those of the guest that runs, or that it is started with the next time.
+func (d *definitions) disks() []libvirtxml.DomainDisk {
+	x := d.live
+	if x == nil {
+		x = d.inactive
+	}
+	if x == nil || x.Devices == nil {
+		return nil
+	}
+	return x.Devices.Disks
+}
+
 // readDefinitions asks again if the connection broke meanwhile.
 func readDefinitions(l *link) (*definitions, error) {
 	d := l.reach()
