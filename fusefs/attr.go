@@ -18,6 +18,9 @@ const (
 	sector    = 512 // unit of st_blocks, in bytes
 
 	fileMode = syscall.S_IFREG | 0o444
+	// privateMode is of what else makes a machine: definitions hold passwords,
+	// a TPM's state its keys. With allow_other QEMU has no need of them.
+	privateMode = syscall.S_IFREG | 0o400
 	dirMode  = syscall.S_IFDIR | 0o555
 	linkMode = syscall.S_IFLNK | 0o777
 

@@ -32,8 +32,9 @@ func (n *fileNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrO
 }
 
 func (n *fileNode) attr(ctx context.Context, a *fuse.Attr) syscall.Errno {
-	size, allocated := n.entry.item.Size, n.entry.item.Size
+	mode, size, allocated := uint32(privateMode), n.entry.item.Size, n.entry.item.Size
 	if n.entry.form != plainFile {
+		mode = fileMode
 		sizes, err := n.disks.sizes(ctx, n.entry.item)
 		if err != nil {
 			return n.report.failed("opening "+n.path(), err)
@@ -42,7 +43,7 @@ func (n *fileNode) attr(ctx context.Context, a *fuse.Attr) syscall.Errno {
 			size, allocated = sizes.qcow2, sizes.qcow2
 		}
 	}
-	n.owner.attr(a, fileMode, size, allocated, n.snapshot.Time)
+	n.owner.attr(a, mode, size, allocated, n.snapshot.Time)
 	return 0
 }
 

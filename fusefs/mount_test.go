@@ -107,7 +107,7 @@ func TestAttributes(t *testing.T) {
 		"vm/win11/latest":            {linkMode, 22, newest},
 		firstSnap:                    {dirMode, 0, noon},
 		firstSnap + "/disks":         {dirMode, 0, noon},
-		firstSnap + "/domain.xml":    {fileMode, 22, noon},
+		firstSnap + "/domain.xml":    {privateMode, 22, noon},
 		raw:                          {fileMode, 40<<20 + 512, noon},
 		firstSnap + "/disks/vdb.raw": {fileMode, 1000, noon},
 		"vm/win11/latest/../2026-11-21T13-00-00Z/disks/empty.raw": {fileMode, 0, noon.Add(time.Hour)},

@@ -37,7 +37,8 @@ The mount goes on in the background until "vaultfs umount DIR", or until it gets
 a SIGTERM. What goes wrong there, such as damage that is come across, goes to
 the system's log, or to the file that --log names.
 
---allow-other lets other users read it too, such as the one that QEMU runs as.`,
+--allow-other lets other users read the disks too, such as the one that QEMU runs
+as; definitions, NVRAM and TPM state stay for the owner alone.`,
 		Example: `  vaultfs mount /mnt/vault
   qemu-img create -f qcow2 -F qcow2 -b /mnt/vault/vm/win11/latest/disks/vda.qcow2 try.qcow2
   vaultfs umount /mnt/vault`,
