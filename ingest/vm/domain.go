@@ -29,6 +29,7 @@ type disk struct {
 	// backing is the chain below as the XML states it, top first; nil and false when the XML does not state it.
 	backing    []layer
 	hasBacking bool
+	onError    string // error_policy: what QEMU does when a write fails, "stop", "report"; "" is QEMU's own, see space_policy.go
 	special    string // why the image cannot be read offline: "it is encrypted"; "" when it can
 }
 
@@ -150,6 +151,9 @@ func diskOf(d *libvirtxml.DomainDisk) disk {
 	out := disk{target: targetOf(d), kind: sourceKind(s), format: "raw", path: pathOf(s), volume: s.Volume}
 	if d.Driver != nil && d.Driver.Type != "" {
 		out.format = d.Driver.Type
+	}
+	if d.Driver != nil {
+		out.onError = d.Driver.ErrorPolicy
 	}
 	switch {
 	case d.Encryption != nil || s.Encryption != nil:

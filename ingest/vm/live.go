@@ -92,9 +92,7 @@ func (l *live) prepare(r *run) (err error) {
 	if l.scratch, err = makeScratch(o.ScratchDir, l.guest.uuid, l.guest.label); err != nil {
 		return errors.Join(fmt.Errorf("VM %q: %w", l.guest.name, err), l.journal.update(func(e *entry) { e.Scratch, e.Checkpoint = "", "" }))
 	}
-	if o.keepFree != nil {
-		l.scratch.keepFree = o.keepFree
-	}
+	l.scratch.keepFree = l.guest.keepFree(o)
 	o.reached("scratch")
 	return nil
 }
@@ -316,6 +314,7 @@ func (l *live) tell(r *Result) {
 	}
 	tellLeft(l.guest, r)
 	tellOnOverlays(l.guest, r)
+	tellUnpaused(l.guest, r)
 	tellPluggedNext(l.guest, l.defined, r)
 	l.machine.tell(r)
 }

@@ -66,7 +66,8 @@ func (l *live) resume() error {
 }
 
 // stalled reports whether QEMU has stopped a guest because a write failed. Where the scratch space is full, it does so
-// before the guest can see an error; the write is tried again when the guest goes on.
+// before the guest can see an error, and the write is tried again when the guest goes on; not with every error_policy,
+// see space_policy.go.
 func stalled(d *libvirt.Domain) bool {
 	state, reason, err := d.GetState()
 	return err == nil && state == libvirt.DOMAIN_PAUSED && reason == int(libvirt.DOMAIN_PAUSED_IOERROR)

@@ -107,9 +107,7 @@ func (o *overlays) prepare(r *run) (err error) {
 	if o.dir, err = makeOverlayDir(r.options.ScratchDir, o.guest.uuid, o.guest.label); err != nil {
 		return fmt.Errorf("VM %q: %w", o.guest.name, err)
 	}
-	if r.options.keepFree != nil {
-		o.dir.keepFree = r.options.keepFree
-	}
+	o.dir.keepFree = o.guest.keepFree(r.options)
 	for _, d := range o.guest.disks {
 		var below under
 		if err == nil {
@@ -292,6 +290,7 @@ func (o *overlays) tell(r *Result) {
 		r.Warnings = append(r.Warnings, o.quiesce.warning)
 	}
 	tellLeft(o.guest, r)
+	tellUnpaused(o.guest, r)
 	tellPluggedNext(o.guest, o.defined, r)
 	o.machine.tell(r)
 }

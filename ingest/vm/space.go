@@ -8,8 +8,9 @@ import (
 
 // What a backup job leaves free of the scratch directory's file system, in bytes: a fiftieth of it, within these bounds.
 // The space is looked at once a second, so the lower one is about what a busy guest can overwrite in that time; what is
-// overwritten faster stalls the guest until the job has ended, and never fails. The upper one is enough for all else
-// that lives on a large file system.
+// overwritten faster stalls the guest until the job has ended, and does not fail unless the guest's disk has an
+// error_policy that asks for that, see space_policy.go. The upper one is enough for all else that lives on a large file
+// system.
 const (
 	leastFree = 256 << 20
 	mostFree  = 2 << 30
