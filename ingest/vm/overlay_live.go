@@ -16,9 +16,10 @@ func (m *merger) beginCommit(target string) error {
 	return m.link.reach().BlockCommit(target, "", "", 0, libvirt.DOMAIN_BLOCK_COMMIT_ACTIVE|libvirt.DOMAIN_BLOCK_COMMIT_SHALLOW)
 }
 
-// waitReady waits until a commit has copied all, and copies what is written from then on to both images. libvirt says so
-// with ready='yes'; that a job has done as many bytes as it has to do says less. The job is in nobody's way, so there
-// is no limit while it comes nearer to its end.
+// waitReady waits until a commit has copied all that was in the overlay. What is written from then on goes to the overlay
+// and is copied a little later, in the background (QEMU's mirror job, copy-mode background), until the pivot. libvirt says
+// that it is so with ready='yes'; that a job has done as many bytes as it has to do says less. The job is in nobody's way,
+// so there is no limit while it comes nearer to its end.
 func (m *merger) waitReady(o overlay) error {
 	left, since := uint64(1<<63), time.Now()
 	for {
@@ -56,8 +57,8 @@ func (m *merger) bytesLeft(target string) uint64 {
 	return info.End - info.Cur
 }
 
-// pivot has the guest go on with the image below, in which all is that is in the overlay: a write ends when it is in
-// both.
+// pivot has the guest go on with the image below. QEMU holds the guest's writes for as long as it copies what is not yet
+// there, and only then changes the image.
 func (m *merger) pivot(o overlay, target string) error {
 	if err := m.begin(o, true); err != nil {
 		return err

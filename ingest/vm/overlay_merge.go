@@ -17,8 +17,8 @@ import (
 
 // Taking an overlay off is: commit it into the image below, have libvirt name that image, remove the overlay. What is
 // done next follows from what libvirt names and from the files alone, so it can be begun and ended by anybody, as often
-// as need be. A mark beside the overlay (its name with ".committed") is made when all that is in it is in the image
-// below, right before libvirt is told; it goes when that fails.
+// as need be. A mark beside the overlay (its name with ".committed") is made right before libvirt is told that the image
+// below takes its place: QEMU does that only when all that is in it is in that image. It goes when that fails.
 //
 //	the guest | names the overlay  | block job | mark | what it is                        | what is done
 //	----------+--------------------+-----------+------+-----------------------------------+-----------------------------------
@@ -225,7 +225,7 @@ func markOf(o overlay) string { return o.File + ".committed" }
 
 func marked(o overlay) bool { return exists(markOf(o)) }
 
-// mark says, durably, that all that is in an overlay is in the image below.
+// mark says, durably, that all that is in an overlay is in the image below where the overlay is not in use any more.
 func mark(o overlay) error {
 	f, err := os.OpenFile(markOf(o), os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
