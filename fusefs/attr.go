@@ -21,8 +21,8 @@ const (
 	// privateMode is of what else makes a machine: definitions hold passwords,
 	// a TPM's state its keys. With allow_other QEMU has no need of them.
 	privateMode = syscall.S_IFREG | 0o400
-	dirMode  = syscall.S_IFDIR | 0o555
-	linkMode = syscall.S_IFLNK | 0o777
+	dirMode     = syscall.S_IFDIR | 0o555
+	linkMode    = syscall.S_IFLNK | 0o777
 
 	// forever is how long the kernel may keep what cannot change.
 	forever = 24 * time.Hour
