@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,11 +14,15 @@ import (
 	"vaultfs/restore"
 )
 
-// apply makes what was planned: the files, then the domain. After an error nothing of it is left.
+// apply makes what was planned: the files, then the domain. After an error nothing of it is left, except with
+// ErrUndecided.
 func (p *plan) apply(ctx context.Context) (_ *libvirt.Domain, err error) {
 	var made undo
 	defer func() {
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrUndecided):
+			err = fmt.Errorf("VM %q: %w", p.name, err)
+		case err != nil:
 			err = fmt.Errorf("VM %q: %w", p.name, made.all(err))
 		}
 	}()
@@ -52,7 +57,7 @@ func (p *plan) apply(ctx context.Context) (_ *libvirt.Domain, err error) {
 	if err := p.reconnect(ctx); err != nil {
 		return nil, err
 	}
-	return p.define()
+	return p.define(ctx)
 }
 
 const (
@@ -65,7 +70,7 @@ const (
 // reconnect reaches libvirt anew: writing the disks may have taken hours, and a connection does not outlive its daemon.
 func (p *plan) reconnect(ctx context.Context) error {
 	for end := time.Now().Add(awayTime); ; time.Sleep(redialPause) {
-		h, err := virt.Connect(p.host.URI)
+		h, err := p.connect(p.host.URI)
 		if err == nil {
 			p.host.Close()
 			p.host = h
@@ -75,23 +80,6 @@ func (p *plan) reconnect(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// define gives the definition to libvirt, once more making sure that no domain is replaced: libvirt would replace one
-// that has both the name and the UUID.
-func (p *plan) define() (*libvirt.Domain, error) {
-	text, err := p.doc.WriteToString()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.nameIsFree(); err != nil {
-		return nil, err
-	}
-	d, err := p.host.Conn.DomainDefineXML(text)
-	if err != nil {
-		return nil, fmt.Errorf("libvirt refuses its definition: %w", virt.Sentence(err))
-	}
-	return d, nil
 }
 
 // startTime is how long libvirt may take until it calls a guest running that it has started.

@@ -34,7 +34,7 @@ var ErrNotStarted = errors.New("it does not start")
 
 // Define makes a guest of a snapshot again: its disks, its firmware's variables, its TPM's state, and a domain that has
 // them. Whether all that can be done is looked at before the first byte is written. A domain, a file or a device that
-// exists is never touched. After an error nothing is left of what was made, except with ErrNotStarted.
+// exists is never touched. After an error nothing is left of what was made, except with ErrNotStarted and ErrUndecided.
 func Define(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, o Options) (*Result, error) {
 	if o.Progress == nil {
 		o.Progress = new(restore.Progress)
@@ -52,7 +52,7 @@ func Define(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, o Options) (
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{repo: r, snap: snap, host: h, options: &o, doc: doc, domain: doc.Root(), result: &Result{URI: h.URI}}
+	p := &plan{repo: r, snap: snap, host: h, connect: virt.Connect, options: &o, doc: doc, domain: doc.Root(), result: &Result{URI: h.URI}}
 	defer func() { p.host.Close() }()
 	if err := p.workOut(ctx); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type plan struct {
 	repo    *repo.Repo
 	snap    *repo.Snapshot
 	host    *virt.Host
+	connect func(uri string) (*virt.Host, error) // reaches libvirt anew
 	options *Options
 	places  places
 	taken   *taken
