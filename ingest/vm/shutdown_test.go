@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 // wants D-Bus, which the image has not.
 const powerButton = "/dev/input/event1"
 
-// TestSnapshotsAndShutDown shares one guest, which has to boot again after it was shut down.
+// TestSnapshotsAndShutDown shares one guest, which is shut down at the end: to boot is what takes long.
 func TestSnapshotsAndShutDown(t *testing.T) {
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Base: true, Format: "qcow2", Bus: "virtio"},
@@ -32,8 +33,8 @@ func TestSnapshotsAndShutDown(t *testing.T) {
 	t.Run("others lie on a snapshot", func(t *testing.T) { othersLieOnSnapshot(t, g) })
 	t.Run("killed while a snapshot is merged", func(t *testing.T) { killedWhileMerging(t, g) })
 	t.Run("restarts instead of shutting down", func(t *testing.T) { restartsInstead(t, g) })
-	t.Run("shut down by its agent", func(t *testing.T) { shutDownByAgent(t, g) })
-	t.Run("shut down by its power button, by a run that is killed", func(t *testing.T) { shutDownByPowerButton(t, g) })
+	t.Run("presses the power button", func(t *testing.T) { pressedOnly(t, g) })
+	t.Run("shuts down", func(t *testing.T) { shutsDown(t, g) })
 	if got := fileSum(t, testguest.Image(t)); got != base {
 		t.Errorf("the image below all was written to: sha256 %s, was %s", got, base)
 	}
@@ -66,46 +67,87 @@ func restartsInstead(t *testing.T, g *testguest.Guest) {
 	g.WaitAgent()
 }
 
-func shutDownByAgent(t *testing.T, g *testguest.Guest) {
-	sums := strings.Fields(g.Run(`head -c 3000000 /dev/urandom >/root/file; head -c 3000000 /dev/urandom >/data/file
-		sha256sum /root/file /data/file`))
+// pressedOnly is a guest without an agent for a while, that sees its power button pressed and does nothing.
+func pressedOnly(t *testing.T, g *testguest.Guest) {
+	g.Run(`systemd-run sh -c 'systemctl stop qemu-guest-agent; head -c 24 ` + powerButton + ` >/data/pressed; systemctl start qemu-guest-agent'`)
+	waitFor(t, "the agent to be gone", func() bool {
+		return strings.Contains(testguest.Virsh(t, "dumpxml", g.Name), "state='disconnected'")
+	})
+	r := offlineRun(t, g, 3*time.Second)
+	_, err := beginOff(t.Context(), r)
+	wantError(t, err, g.Name, "asked to shut down (by its power button)", "has not within 3s", "left running")
+	leave(r)
+	g.WaitAgent()
+	if size := g.Run("stat -c %s /data/pressed"); size != "24" {
+		t.Errorf("the guest has %s bytes from its power button", size)
+	}
+}
+
+// shutsDown is a guest whose agent shuts it down. What it wrote last is read, and it runs again.
+func shutsDown(t *testing.T, g *testguest.Guest) {
+	sum, _, _ := strings.Cut(g.Run("head -c 3000000 /dev/urandom >/data/file; sha256sum /data/file"), " ")
 	setShutdown(g, "systemctl poweroff")
+	r := offlineRun(t, g, DefaultShutdownTimeout)
+	s, err := beginStopped(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, g, "shut off")
+	raw := filepath.Join(t.TempDir(), "sda.raw")
+	if err := copyOut(t.Context(), t, s.disks[1], raw); err != nil {
+		t.Error(err)
+	}
+	if err := s.check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	wantState(t, g, "running")
+	var result Result
+	s.tell(&result)
+	t.Logf("down for %v; notes %q", result.Down, result.Notes)
+	if result.Quiesced != "yes: shut off" || len(result.Warnings) > 0 || result.Down <= 0 ||
+		!hasText(result.Notes, "shut down for", "asked by its agent", "then started again") {
+		t.Errorf("result: %+v", result)
+	}
+	if got := sumInside(t, raw, 0, "/file"); got != sum {
+		t.Errorf("sda: sha256 %s, the guest says %s", got, sum)
+	}
+	wantNothingLeft(t, leave(r))
+}
+
+// A whole backup of a guest that is shut down for it, by a stand-in for the guest's doing.
+func TestBackupThatShutsAGuestDown(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
 	r, state := newRepo(t), t.TempDir()
+	time.AfterFunc(time.Second, g.Destroy)
 	result, err := Ingest(t.Context(), r, g.Name, Options{Connect: uri, Mode: ModeOffline, Shutdown: true, StateDir: state})
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantState(t, g, "running")
 	s := result.Snapshot
-	t.Logf("down for %v; notes %q", result.Down, result.Notes)
-	if s.Info.Mode != ModeOffline || s.Info.Quiesced != "yes: shut off" || len(result.Warnings) > 0 {
+	if s.Info.Mode != ModeOffline || !strings.HasPrefix(s.Info.Quiesced, "no: the guest was forced off") || !hasText(result.Warnings, "forced off") {
 		t.Errorf("mode %s, quiesced %q, warnings %q", s.Info.Mode, s.Info.Quiesced, result.Warnings)
 	}
-	if result.Down <= 0 || !hasText(s.Info.Notes, "shut down for", "asked by its agent", "then started again") {
+	if result.Down <= 0 || !hasText(s.Info.Notes, "shut down for", "asked by its power button", "then started again") {
 		t.Errorf("down for %v, notes %q", result.Down, s.Info.Notes)
 	}
-	if got := sumInside(t, restore(t, r, s, "vda"), partition, "/root/file"); got != sums[0] {
-		t.Errorf("vda: sha256 %s, the guest says %s", got, sums[0])
-	}
-	if got := sumInside(t, restore(t, r, s, "sda"), 0, "/file"); got != sums[2] {
-		t.Errorf("sda: sha256 %s, the guest says %s", got, sums[2])
-	}
 	wantNothingLeft(t, state)
+	g.Destroy()
+	wantSame(t, restore(t, r, s, "vda"), g.Paths[0], "qcow2")
 }
 
-// shutDownByPowerButton takes the guest's agent away, and kills the run that has shut it down.
-func shutDownByPowerButton(t *testing.T, g *testguest.Guest) {
-	g.WaitAgent()
-	g.Run(`systemd-run sh -c 'systemctl stop qemu-guest-agent; head -c 24 ` + powerButton + ` >/dev/null; systemctl poweroff'`)
-	waitFor(t, "the agent to be gone", func() bool {
-		return strings.Contains(testguest.Virsh(t, "dumpxml", g.Name), "state='disconnected'")
-	})
+// A run that is killed when it has shut a guest down.
+func TestKilledWhileAGuestIsOff(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
 	state := t.TempDir()
+	time.AfterFunc(time.Second, g.Destroy)
 	kill := startChild(t, "shutdown", g, state)
 	wantState(t, g, "shut off")
 	kill()
-	done := recovered(t, state)
-	if !strings.Contains(done, "started it: it had been shut down to be read") {
+	if done := recovered(t, state); !strings.Contains(done, "started it: it had been shut down to be read") {
 		t.Errorf("done: %s", done)
 	}
 	wantState(t, g, "running")
