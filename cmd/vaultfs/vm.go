@@ -16,15 +16,16 @@ func (a *app) vmCommand() *cobra.Command {
 These are no backups: they are lost with the disks that they lie on. They need
 no repository, and are not among those that "vaultfs snapshots" lists.
 
-Only snapshots that vaultfs made are listed and deleted; all others are left
-alone.`,
+Only snapshots that vaultfs made are listed, gone back to and deleted; all
+others are left alone.`,
 		Example: `  vaultfs vm list
   vaultfs vm snapshots win11
+  vaultfs vm revert-snapshot win11 vaultfs-before-upgrade
   vaultfs vm delete-snapshot win11 vaultfs-before-upgrade`,
 		Args: cobra.ArbitraryArgs,
 		RunE: groupRun,
 	}
-	c.AddCommand(a.vmListCommand(), a.vmSnapshotsCommand(), a.vmDeleteSnapshotCommand())
+	c.AddCommand(a.vmListCommand(), a.vmSnapshotsCommand(), a.vmRevertSnapshotCommand(), a.vmDeleteSnapshotCommand())
 	return c
 }
 

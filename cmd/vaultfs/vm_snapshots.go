@@ -18,9 +18,10 @@ oldest first. The one marked is libvirt's current one.
 
 An internal snapshot is in the disks' qcow2 images. An external one leaves the
 images as they were, and overlays beside them take what the VM writes since.
-virsh snapshot-revert goes back to an internal one; to go back to an external
-one, shut the VM off and set its disks' sources back to the images (virsh edit),
-which are in the output of --json.`,
+"vaultfs vm revert-snapshot" goes back to either. By hand, to go back to an
+external one, shut the VM off, set its disks' sources back to the images, which
+are in the output of --json, and remove each disk's <backingStore> (virsh edit):
+libvirt leaves there the same image again, and the VM would not start.`,
 		Example: `  vaultfs vm snapshots
   vaultfs vm snapshots win11 --json`,
 		Args: cobra.ArbitraryArgs,

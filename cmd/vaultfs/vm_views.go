@@ -140,15 +140,27 @@ func (p *printer) tookVMSnapshot(r *vm.SnapshotResult) {
 	for _, note := range r.Notes {
 		p.remark("  %-9s %s\n", "note", note)
 	}
+	p.remark("  %-9s vaultfs vm revert-snapshot %s %s\n", "go back", shellWord(r.VM), shellWord(r.Name))
 	p.remark("  %-9s vaultfs vm delete-snapshot %s %s\n", "delete", shellWord(r.VM), shellWord(r.Name))
 }
 
 type deletedVMSnapshotJSON struct {
-	Event string   `json:"event"` // "deleted"
+	Event string   `json:"event"` // "deleted" or "reverted"
 	VM    string   `json:"vm"`
 	Name  string   `json:"name"`
 	Kind  string   `json:"kind"`
 	Done  []string `json:"done"` // step by step
+}
+
+func (p *printer) revertedVMSnapshot(r *vm.RevertResult) {
+	if p.json {
+		p.object(deletedVMSnapshotJSON{"reverted", r.VM, r.Name, r.Kind, list(r.Done)})
+		return
+	}
+	for _, what := range r.Done {
+		p.remark("%s\n", what)
+	}
+	p.remark("set the VM %s back to the snapshot %s; it is shut off\n", r.VM, r.Name)
 }
 
 func (p *printer) deletedVMSnapshot(r *vm.DeleteResult) {

@@ -74,7 +74,7 @@ func commitFile(ctx context.Context, o overlay, home *libvirtxml.DomainDisk) err
 func mustLieOn(ctx context.Context, o overlay) error {
 	st, err := os.Lstat(o.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is gone, and with it what the VM wrote since the overlay was put on: look for it; if it cannot be brought back, set the disk's source back to %s with virsh edit", o.File, o.Base)
+		return fmt.Errorf("%s is gone, and with it what the VM wrote since the overlay was put on: look for it; if it cannot be brought back, set the disk's source back to %s with virsh edit, and remove the disk's <backingStore> there, or the VM does not start", o.File, o.Base)
 	}
 	if err != nil {
 		return err

@@ -93,15 +93,8 @@ func deleteInternal(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) err
 	if err != nil {
 		return err
 	}
-	x := all.live
-	if x == nil {
-		x = all.inactive
-	}
-	now := imagesOf(x)
-	for _, d := range r.Disks {
-		if got := now[d.Target].path; got != d.Image {
-			return fmt.Errorf("it is inside of %s, and disk %s is now %q, as after another snapshot or a replaced disk: go back to that image first", d.Image, d.Target, got)
-		}
+	if err := r.mustBeInside(all); err != nil {
+		return err
 	}
 	if all.active() {
 		if err := noJobs(at.link.reach(), at.name); err != nil {
@@ -112,6 +105,21 @@ func deleteInternal(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) err
 		return fmt.Errorf("libvirt did not delete it: %w", virt.Sentence(err))
 	}
 	r.Done = append(r.Done, "took it out of the images")
+	return nil
+}
+
+// mustBeInside makes sure that the images that hold an internal snapshot are the VM's disks.
+func (s *VMSnapshot) mustBeInside(all *definitions) error {
+	x := all.live
+	if x == nil {
+		x = all.inactive
+	}
+	now := imagesOf(x)
+	for _, d := range s.Disks {
+		if got := now[d.Target].path; got != d.Image {
+			return fmt.Errorf("it is inside of %s, and disk %s is now %q, as after another snapshot or a replaced disk: go back to that image first", d.Image, d.Target, got)
+		}
+	}
 	return nil
 }
 
@@ -131,12 +139,17 @@ func deleteExternal(ctx context.Context, at *atGuest, s *libvirt.DomainSnapshot,
 	if err := m.all(); err != nil {
 		return err
 	}
-	for _, d := range r.Disks {
-		if dir := filepath.Dir(d.File); strings.HasPrefix(dir, snapshotDir(at.stateDir)+"/") {
+	r.removeDirs(at.stateDir)
+	return nil
+}
+
+// removeDirs removes the directories that were made for overlays of block devices.
+func (s *VMSnapshot) removeDirs(stateDir string) {
+	for _, d := range s.Disks {
+		if dir := filepath.Dir(d.File); strings.HasPrefix(dir, snapshotDir(stateDir)+"/") {
 			os.Remove(dir) // fails while there is another overlay in it
 		}
 	}
-	return nil
 }
 
 // announceMerge writes the overlays into the journal, and takes libvirt's name from the snapshot. From the journal on the
@@ -164,19 +177,8 @@ func announceMerge(at *atGuest, s *libvirt.DomainSnapshot, r *DeleteResult) erro
 // mayCommit refuses to commit overlays on which somebody relies, or that are not where they were put. Where nothing is
 // left of a snapshot but libvirt's name of it, as after a run that was killed, there is nothing to be refused.
 func mayCommit(at *atGuest, s *libvirt.DomainSnapshot, list []overlay) error {
-	children, err := s.ListAllChildren(0)
-	if err != nil {
-		return virt.Sentence(err)
-	}
-	var names []string
-	for i := range children {
-		if name, err := children[i].GetName(); err == nil {
-			names = append(names, name)
-		}
-		children[i].Free()
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("later snapshots lie on it (%s): delete those first", strings.Join(names, ", "))
+	if err := mustHaveNoChildren(s); err != nil {
+		return err
 	}
 	all, err := readDefinitions(at.link)
 	if err != nil {
@@ -196,7 +198,7 @@ func mayCommit(at *atGuest, s *libvirt.DomainSnapshot, list []overlay) error {
 			return err
 		}
 		if !exists(o.File) {
-			return fmt.Errorf("disk %s: its overlay %s is gone, and with it what the VM wrote since the snapshot: look for it; if it cannot be brought back, set the disk's source back to %s with virsh edit", o.Target, o.File, o.Base)
+			return fmt.Errorf("disk %s: its overlay %s is gone, and with it what the VM wrote since the snapshot: look for it; if it cannot be brought back, go back to %s with vaultfs vm revert-snapshot", o.Target, o.File, o.Base)
 		}
 		if o.Base == "" || !exists(o.Base) {
 			return fmt.Errorf("disk %s: the image %q, which its overlay lies on, is not there", o.Target, o.Base)
