@@ -55,6 +55,7 @@ func TestNothingThatExistsIsTouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSaid(t, first.Changes, "generation ID")
+	wantSaid(t, first.Notes, "whether it was started with the host is not in a backup")
 	if first.UUID != "4082c95f-784b-4e9b-9763-65720efc0f5f" || len(first.Changes) != 1 || len(first.Warnings) > 0 {
 		t.Errorf("%+v", first)
 	}

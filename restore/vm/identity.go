@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"unicode"
@@ -27,6 +28,7 @@ func (p *plan) identify(context.Context) error {
 	p.renewGenerationID()
 	p.chooseMACs()
 	p.dropAutomatic()
+	p.note("whether it was started with the host is not in a backup: virsh autostart makes it so")
 	return nil
 }
 
@@ -136,8 +138,11 @@ func (p *plan) renewGenerationID() {
 // macPrefix is QEMU's vendor prefix.
 const macPrefix = "52:54:00"
 
-// chooseMACs keeps the MAC addresses that no domain of the host has.
+// chooseMACs keeps the MAC addresses that no domain of the host has. A copy of a guest of another host gets new ones: the
+// first may run there.
 func (p *plan) chooseMACs() {
+	elsewhere := p.fromElsewhere()
+	var kept []string
 	mine := map[string]string{}
 	for _, card := range devices(p.domain, "interface") {
 		mac := card.SelectElement("mac")
@@ -145,14 +150,50 @@ func (p *plan) chooseMACs() {
 			continue
 		}
 		old := strings.ToLower(mac.SelectAttrValue("address", ""))
+		reason := ""
 		if owner := p.taken.macs[old]; owner != "" {
+			reason = fmt.Sprintf("which VM %q has", owner)
+		} else if elsewhere && p.options.Name != "" {
+			reason = fmt.Sprintf("which the VM that was backed up on host %s has", p.snap.Info.Host)
+		}
+		if reason != "" {
 			address := newMAC(p.taken.macs, mine)
 			mac.CreateAttr("address", address)
-			p.change("MAC: %s instead of %s, which VM %q has", address, old, owner)
+			p.change("MAC: %s instead of %s, %s", address, old, reason)
 			old = address
+		} else {
+			kept = append(kept, old)
 		}
 		mine[old] = p.name
 	}
+	if elsewhere {
+		p.warnOfTwin(kept)
+	}
+}
+
+// fromElsewhere tells whether the backup was made on another host.
+func (p *plan) fromElsewhere() bool {
+	self, err := os.Hostname()
+	return err == nil && p.snap.Info.Host != "" && p.snap.Info.Host != self
+}
+
+// warnOfTwin warns of what the guest has in common with the one that was backed up, which this host does not see.
+func (p *plan) warnOfTwin(macs []string) {
+	var common []string
+	if p.uuid != "" && p.uuid == strings.ToLower(p.snap.Info.Machine) {
+		common = append(common, "UUID "+p.uuid)
+	}
+	if len(macs) > 0 {
+		common = append(common, "MAC "+strings.Join(macs, ", "))
+	}
+	if len(common) == 0 {
+		return
+	}
+	hint := ""
+	if p.options.Name == "" {
+		hint = "; --name NEW makes a copy with MAC addresses of its own"
+	}
+	p.warn("it was backed up on host %s, and keeps what it had there (%s): if it still runs there, do not run both at a time%s", p.snap.Info.Host, strings.Join(common, "; "), hint)
 }
 
 // newMAC is a random address that is in none of the lists.

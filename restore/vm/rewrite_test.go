@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/beevik/etree"
+
+	"vaultfs/repo"
 )
 
 func element(t *testing.T, text string) *etree.Element {
@@ -76,7 +78,7 @@ func TestIdentityIsRenewedThroughout(t *testing.T) {
 		<channel type="unix"><source mode="bind" path="/var/lib/libvirt/qemu/channel/target/domain-3-v/org.qemu.guest_agent.0"/><target/></channel>
 		<channel type="unix"><source mode="bind" path="/srv/own.sock"/><target/></channel></devices>
 		<qemu:commandline><qemu:arg value="-s"/></qemu:commandline></domain>`)
-	p := &plan{domain: domain, name: "v", result: new(Result), taken: &taken{macs: map[string]string{"52:54:00:00:00:02": "other"}}}
+	p := &plan{domain: domain, name: "v", snap: new(repo.Snapshot), result: new(Result), taken: &taken{macs: map[string]string{"52:54:00:00:00:02": "other"}}}
 	p.renewGenerationID()
 	p.chooseMACs()
 	p.dropAutomatic()
@@ -96,6 +98,38 @@ func TestIdentityIsRenewedThroughout(t *testing.T) {
 	}
 	if id := newUUID(); !uuidForm.MatchString(id) || id[14] != '4' || id == newUUID() {
 		t.Errorf("%q is no random UUID", id)
+	}
+}
+
+// TestAGuestOfAnotherHost: this host does not see whether the original runs there.
+func TestAGuestOfAnotherHost(t *testing.T) {
+	const uuid = "4082c95f-784b-4e9b-9763-65720efc0f5f"
+	self, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := func(host, name string) (*Result, string) {
+		domain := element(t, `<domain><devices><interface><mac address="52:54:00:00:00:01"/></interface><interface><mac address="52:54:00:00:00:02"/></interface></devices></domain>`)
+		p := &plan{domain: domain, uuid: uuid, options: &Options{Name: name}, result: new(Result), taken: &taken{macs: map[string]string{}},
+			snap: &repo.Snapshot{Info: repo.Info{Host: host, Machine: uuid}}}
+		p.chooseMACs()
+		return p.result, written(domain)
+	}
+	for _, name := range []string{"", "new"} {
+		if result, xml := work(self, name); len(result.Warnings)+len(result.Changes) > 0 || !strings.Contains(xml, "00:00:01") {
+			t.Errorf("of this host, name %q: %+v %s", name, result, xml)
+		}
+	}
+	result, xml := work("elsewhere", "")
+	wantSaid(t, result.Warnings, "it was backed up on host elsewhere, and keeps what it had there (UUID "+uuid+"; MAC 52:54:00:00:00:01, 52:54:00:00:00:02): if it still runs there, do not run both at a time; --name NEW")
+	if len(result.Changes) > 0 || !strings.Contains(xml, "00:00:01") {
+		t.Errorf("%+v %s", result, xml)
+	}
+	result, xml = work("elsewhere", "new")
+	wantSaid(t, result.Changes, "MAC: 52:54:00:")
+	wantSaid(t, result.Warnings, "it was backed up on host elsewhere, and keeps what it had there (UUID "+uuid+"): if")
+	if len(result.Changes) != 2 || strings.Contains(xml, "00:00:01") || strings.Contains(xml, "00:00:02") {
+		t.Errorf("%+v %s", result, xml)
 	}
 }
 
