@@ -32,7 +32,8 @@ func (r *run) audit(ctx context.Context, src source, disks []openDisk, bases []*
 		r.audited[i] = checked
 		var wrong *ingest.AuditError
 		if errors.As(err, &wrong) {
-			r.distrust(d, wrong, disks, bases)
+			r.giveReason(d, wrong)
+			dropBases(wrong, disks, bases)
 			return nil
 		}
 		if errors.Is(err, repo.ErrDamaged) {
@@ -46,12 +47,25 @@ func (r *run) audit(ctx context.Context, src source, disks []openDisk, bases []*
 	return nil
 }
 
-// distrust makes all disks be read as a whole.
-func (r *run) distrust(d openDisk, wrong *ingest.AuditError, disks []openDisk, bases []*repo.Disk) {
-	const why = "a dirty bitmap was found to be wrong"
+// giveReason warns of why nothing is taken over from the base.
+func (r *run) giveReason(d openDisk, useless error) {
+	var wrong *ingest.AuditError
+	if !errors.As(useless, &wrong) {
+		r.warnUnreadable(d, useless, ": run vaultfs verify --read-data")
+		return
+	}
 	r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
 		"VM %q: THE DIRTY BITMAP OF DISK %s IS WRONG: %d bytes at %d differ from the last backup though it calls them unchanged. All disks were read as a whole for this backup, which is right; snapshots made incrementally since checkpoint %s may not be. Something writes to the image past QEMU, or QEMU has a fault",
 		r.name, d.target, wrong.Len, wrong.Off, r.plan.from))
+}
+
+// dropBases makes all disks be read as a whole.
+func dropBases(useless error, disks []openDisk, bases []*repo.Disk) {
+	why := damagedBase
+	var wrong *ingest.AuditError
+	if errors.As(useless, &wrong) {
+		why = "a dirty bitmap was found to be wrong"
+	}
 	for i := range disks {
 		bases[i] = nil
 		if disks[i].bitmap != "" {

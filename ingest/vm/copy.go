@@ -66,15 +66,19 @@ func (r *run) expect(ctx context.Context, s *repo.Session, src source, disks []o
 	return nil
 }
 
-// copyEach copies the disks. If a bitmap is seen to be wrong on the way it begins again, with all that there is.
+// copyEach copies the disks. If on the way a bitmap is seen to be wrong, or the base to be damaged, it begins again with
+// all that there is: another disk may have relied on what was lost.
 func (r *run) copyEach(ctx context.Context, s *repo.Session, src source, disks []openDisk, bases []*repo.Disk) (items []repo.Item, err error) {
 	for i, d := range disks {
-		it, lie, err := r.copyDisk(ctx, s, d, bases[i])
+		it, useless, err := r.copyDisk(ctx, s, d, bases[i])
 		if err != nil {
 			return nil, readError(ctx, src, d, err)
 		}
-		if lie != nil {
-			r.distrust(d, lie, disks, bases)
+		if useless != nil {
+			r.giveReason(d, useless)
+		}
+		if it.Root.IsZero() || useless != nil && !only(bases, i) {
+			dropBases(useless, disks, bases)
 			r.result.Disks = nil
 			if err := r.expect(ctx, s, src, disks, bases); err != nil {
 				return nil, err
@@ -84,6 +88,16 @@ func (r *run) copyEach(ctx context.Context, s *repo.Session, src source, disks [
 		items = append(items, it)
 	}
 	return items, nil
+}
+
+// only tells whether no other disk has a base.
+func only(bases []*repo.Disk, i int) bool {
+	for k, base := range bases {
+		if k != i && base != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // bases are what the disks were at the checkpoint, of those that are read incrementally.
@@ -111,8 +125,9 @@ func toRead(ctx context.Context, d openDisk, base *repo.Disk) (int64, error) {
 	return ingest.ChangedBytes(ctx, d, d.Dirty)
 }
 
-// copyDisk copies one disk. A lie is a place where its bitmap was seen to be wrong.
-func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk) (it repo.Item, lie *ingest.AuditError, err error) {
+// copyDisk copies one disk. Useless is why nothing that was to be taken over from the base can be relied on; if the disk
+// has to be copied once more for that, the item has no root.
+func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk) (it repo.Item, useless, err error) {
 	p := r.options.Progress
 	read, before := p.Read.Load(), s.Stats()
 	out := Disk{Target: d.target, Path: d.path, Size: d.Size(), Checkpoint: d.checkpoint, Audited: r.audited[len(r.result.Disks)]}
@@ -121,38 +136,47 @@ func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *r
 		out.How = "full: " + d.whyFull
 		root, err = ingest.CopyDisk(ctx, s, d, p)
 	} else {
-		root, lie, err = r.copyChanged(ctx, s, d, base, &out)
+		root, useless, err = r.copyChanged(ctx, s, d, base, &out)
 	}
-	if err != nil || lie != nil {
-		return it, lie, err
+	if err != nil {
+		return it, nil, err
 	}
 	after := s.Stats()
 	out.Read, out.New, out.Stored = p.Read.Load()-read, after.BytesNew-before.BytesNew, after.BytesAdded-before.BytesAdded
 	r.result.Disks = append(r.result.Disks, out)
 	it = repo.Item{Name: d.target, Kind: repo.ItemDisk, Size: out.Size, Root: root, Checkpoint: d.checkpoint}
 	it.Origin = repo.Origin{Path: d.path, Format: d.format, How: out.How, Read: out.Read, Dirty: out.Dirty, New: out.New, Stored: out.Stored}
-	return it, nil, nil
+	return it, useless, nil
 }
 
 // copyChanged copies what has changed of a disk since the base.
-func (r *run) copyChanged(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk, out *Disk) (chunk.ID, *ingest.AuditError, error) {
+func (r *run) copyChanged(ctx context.Context, s *repo.Session, d openDisk, base *repo.Disk, out *Disk) (root chunk.ID, useless, err error) {
 	out.How = "incremental from " + r.plan.base.Short()
 	changes, err := ingest.CopyChanged(ctx, s, d, d.Dirty, base, r.options.Progress)
-	if err != nil {
+	switch {
+	case err != nil:
 		return chunk.ID{}, nil, err
+	case changes.Lie != nil:
+		return chunk.ID{}, changes.Lie, nil
+	case errors.Is(changes.Loss, repo.ErrDamaged):
+		out.How = "full: " + damagedBase
+		return changes.Root, changes.Loss, nil
+	case changes.Loss != nil:
+		out.How = "full: the snapshot before cannot be read"
+		r.warnUnreadable(d, changes.Loss, "")
+		return changes.Root, nil, nil
 	}
 	out.Dirty = changes.Dirty
-	if changes.Loss != nil {
-		out.How, out.Dirty = "full: the snapshot before cannot be read", 0
-		advice := ""
-		if errors.Is(changes.Loss, repo.ErrDamaged) {
-			out.How, advice = "full: the snapshot before is damaged in the repository", ": run vaultfs verify --read-data"
-		}
-		r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
-			"VM %q: disk %s: snapshot %s, of which only the changes were to be read, cannot be read wholly (%v). The disk was read as a whole, and this backup is right%s",
-			r.name, d.target, r.plan.base.Short(), changes.Loss, advice))
-	}
-	return changes.Root, changes.Lie, nil
+	return changes.Root, nil, nil
+}
+
+// damagedBase is why a disk is read as a whole when what it was to rely on is lost.
+const damagedBase = "the snapshot before is damaged in the repository"
+
+func (r *run) warnUnreadable(d openDisk, why error, advice string) {
+	r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
+		"VM %q: disk %s: snapshot %s, of which only the changes were to be read, cannot be read wholly (%v). What relied on it was read as a whole, and this backup is right%s",
+		r.name, d.target, r.plan.base.Short(), why, advice))
 }
 
 // readError names the disk, and what happened to the guest if that is why.
