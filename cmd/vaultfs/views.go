@@ -385,13 +385,7 @@ func (p *printer) restored(s *repo.Snapshot, written []*restore.Written, took ti
 		p.object(restoreJSON{"summary", s.ID, toWrittenJSON(written), took.Seconds()})
 		return
 	}
-	for _, w := range written {
-		form := w.Format
-		if form == "" {
-			form = "file"
-		}
-		p.remark("restored %s: %s, %s, of which %s hold data\n", w.Path, form, iec(w.Size), iec(w.Data))
-	}
+	p.writtenFiles(written)
 	p.remark("snapshot %s of %s, %s, in %s\n", s.Short(), s.Source, localTime(s.Time), round(took))
 }
 
