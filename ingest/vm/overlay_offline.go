@@ -3,11 +3,9 @@ package vm
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -17,6 +15,7 @@ import (
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
 
+	"vaultfs/internal/nbd/qemunbd"
 	"vaultfs/internal/virt"
 )
 
@@ -82,8 +81,12 @@ func mustLieOn(ctx context.Context, o overlay) error {
 	if !st.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", o.File)
 	}
-	if err := mustHoldItsData(o.File); err != nil {
-		return err
+	external, err := qemunbd.HasDataFile(o.File)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.File, err)
+	}
+	if external {
+		return fmt.Errorf("%s keeps its data in another file, as no overlay of ours does", o.File)
 	}
 	info, err := imageInfoOf(ctx, layer{o.File, "qcow2"})
 	if err != nil {
@@ -91,24 +94,6 @@ func mustLieOn(ctx context.Context, o overlay) error {
 	}
 	if info.Backing != o.Base || info.Format != o.Format {
 		return fmt.Errorf("%s says that it lies on %q (%s) and not on %s (%s), as it must", o.File, info.Backing, info.Format, o.Base, o.Format)
-	}
-	return nil
-}
-
-// mustHoldItsData refuses a qcow2 image that would make QEMU open another file by the name in its header, for the data:
-// bit 2 of incompatible_features, at byte 72 of a header of version 3 (QEMU's docs/interop/qcow2.txt).
-func mustHoldItsData(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var h [80]byte
-	if _, err := io.ReadFull(f, h[:]); err != nil || string(h[:4]) != "QFI\xfb" {
-		return fmt.Errorf("%s is no qcow2 image", path)
-	}
-	if binary.BigEndian.Uint32(h[4:]) >= 3 && binary.BigEndian.Uint64(h[72:])&(1<<2) != 0 {
-		return fmt.Errorf("%s keeps its data in another file, as no overlay of ours does", path)
 	}
 	return nil
 }

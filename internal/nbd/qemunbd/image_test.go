@@ -205,6 +205,16 @@ func TestDataFile(t *testing.T) {
 	if _, err := Start(t.Context(), Options{Chain: []Layer{{Path: path, Format: "qcow2"}}}); err == nil {
 		t.Fatal("a data file that only the image names was opened")
 	}
+	plain := filepath.Join(dir, "plain.qcow2")
+	run(t, "qemu-img", "create", "-q", "-f", "qcow2", plain, "1M")
+	for image, want := range map[string]bool{path: true, plain: false} {
+		if has, err := HasDataFile(image); err != nil || has != want {
+			t.Errorf("%s has a data file: %v, %v", filepath.Base(image), has, err)
+		}
+	}
+	if _, err := HasDataFile(data); err == nil {
+		t.Error("a raw file is taken for qcow2")
+	}
 	moved := filepath.Join(t.TempDir(), "moved.raw")
 	if err := os.Rename(data, moved); err != nil {
 		t.Fatal(err)
