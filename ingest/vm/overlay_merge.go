@@ -110,6 +110,9 @@ func (m *merger) step(o overlay) (done bool, err error) {
 	case p.inactive.named() || p.saved.named():
 		return false, m.commitOffline(o, p)
 	}
+	if target := all.lyingOn(o.File); target != "" {
+		return false, fmt.Errorf("no definition names the overlay, but the images of disk %s lie on it by their headers: somebody has put another over it, remove that first", target)
+	}
 	return true, m.discard(o)
 }
 

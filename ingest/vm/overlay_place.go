@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -144,6 +145,43 @@ func (d *definitions) chain(disk *libvirtxml.DomainDisk) (paths []string) {
 		paths = append(paths, d.path(b.Source))
 	}
 	return paths
+}
+
+// lyingOn is a disk whose images lie on a file by their headers, where the definition does not say what they lie on; "" if
+// there is none. A definition that is not in use need not say it. An image that QEMU has open cannot be asked: what runs
+// says all.
+func (d *definitions) lyingOn(file string) (target string) {
+	for _, x := range []*libvirtxml.Domain{d.inactive, d.saved} {
+		if x == nil || x.Devices == nil {
+			continue
+		}
+		for i := range x.Devices.Disks {
+			if why, _ := leaveOut(&x.Devices.Disks[i]); why != "" {
+				continue
+			}
+			one := diskOf(&x.Devices.Disks[i])
+			one.path = d.path(x.Devices.Disks[i].Source)
+			if one.kind != "network" && one.liesOn(file) {
+				return one.target
+			}
+		}
+	}
+	return ""
+}
+
+// liesOn follows the headers as far as they can be read.
+func (d *disk) liesOn(file string) bool {
+	for l, depth := (layer{d.path, d.format}), 0; depth < maxLayers; depth++ {
+		next, err := backingLayer(context.Background(), l)
+		if err != nil || next == (layer{}) {
+			return false
+		}
+		if next.path == file {
+			return true
+		}
+		l = next
+	}
+	return false
 }
 
 // path is that of a source, also of one that is a volume of a storage pool.
