@@ -146,3 +146,39 @@ func TestDefinitionThatWouldLoseSomething(t *testing.T) {
 		t.Errorf("the definition is\n%s", now)
 	}
 }
+
+// A VM that was set back is backed up as it is then, whatever checkpoints were made before and after the snapshot.
+func TestBackupAfterRevert(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r, state := newRepo(t), t.TempDir()
+	backup := func() *Result {
+		t.Helper()
+		result, err := Ingest(t.Context(), r, g.Name, Options{
+			Connect: uri, Mode: ModeLive, NoQuiesce: true, StateDir: state, ScratchDir: testguest.Dir(t), keepFree: nothing,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", result.Disks)
+		return result
+	}
+	for _, between := range []bool{false, true} { // a backup while the snapshot is there
+		if between {
+			g.Start()
+		}
+		backup()
+		s := take(t, g, SnapshotOptions{Name: "back"})
+		g.Destroy()
+		shell(t, "qemu-io", "-f", "qcow2", "-c", "write -P 0x77 2M 1M", s.Disks[0].File)
+		if between {
+			g.Start()
+			backup()
+			g.Destroy()
+		}
+		mustRevert(t, g, s.Name)
+		g.Start()
+		result := backup()
+		g.Destroy()
+		wantSame(t, restore(t, r, result.Snapshot, "vda"), g.Paths[0], "qcow2")
+	}
+}
