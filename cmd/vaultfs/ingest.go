@@ -19,11 +19,12 @@ type outcome struct {
 	warnings []string // what was left out or did not work as it should
 }
 
-// remarks are the notes of the snapshot and those that came up after it was made.
+// remarks are the notes of the snapshot and those that came up after it was
+// made, without the warnings, which are told apart.
 func (o *outcome) remarks() []string {
-	all := list(o.snapshot.Info.Notes)
-	for _, note := range o.notes {
-		if !slices.Contains(all, note) {
+	all := []string{}
+	for _, note := range append(list(o.snapshot.Info.Notes), o.notes...) {
+		if !slices.Contains(all, note) && !slices.Contains(o.warnings, note) {
 			all = append(all, note)
 		}
 	}

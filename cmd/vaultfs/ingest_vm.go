@@ -227,9 +227,8 @@ func (a *app) ingestVM(ctx context.Context, r *repo.Repo, name string, o *vmFlag
 	stop := a.ingesting(options.Progress)
 	result, err := vm.Ingest(ctx, r, name, options)
 	stop()
-	var still *vm.StillRunning
-	if errors.As(err, &still) && ctx.Err() != nil { // what is said of an interruption would leave this out
-		a.print.warn(still.Error())
+	if err != nil && ctx.Err() != nil {
+		a.warnOfGuest(err)
 	}
 	if err != nil {
 		return vmOutcome{}, err
@@ -242,6 +241,20 @@ func (a *app) ingestVM(ctx context.Context, r *repo.Repo, name string, o *vmFlag
 	return vmOutcome{
 		Snapshot: s.ID, Mode: result.Mode, Read: s.Info.Summary.BytesRead, Stored: s.Info.Summary.BytesStored, Warnings: len(result.Warnings),
 	}, nil
+}
+
+// warnOfGuest says in what state a guest is left, which is not said of an
+// interruption otherwise.
+func (a *app) warnOfGuest(err error) {
+	var left *vm.LeftOtherwise
+	if errors.As(err, &left) {
+		a.print.warn(left.Left.Error())
+	}
+	var still *vm.StillRunning
+	if errors.As(err, &still) {
+		sentence := strings.TrimSuffix(still.Error(), ": "+context.Canceled.Error())
+		a.print.warn(sentence + "; should it go off now, vaultfs recover starts it again")
+	}
 }
 
 // mayShutDown asks whether a running VM may be shut down, where there is

@@ -63,10 +63,16 @@ func toSnapshotJSON(s *repo.Snapshot) snapshotJSON {
 	j := snapshotJSON{
 		ID: s.ID, Source: s.Source, Kind: s.Kind, Time: s.Time, Seq: s.Seq, Previous: s.Previous,
 		Host: s.Info.Host, Machine: s.Info.Machine, Program: s.Info.Program, Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: s.Info.Quiesced,
-		Verified: s.Info.Verified, Notes: list(s.Info.Notes), Items: []itemJSON{}, Summary: toSummaryJSON(s),
+		Verified: s.Info.Verified, Notes: list(s.Info.Notes), Summary: toSummaryJSON(s),
 	}
+	j.Items = toItemsJSON(s)
+	return j
+}
+
+func toItemsJSON(s *repo.Snapshot) []itemJSON {
+	j := []itemJSON{}
 	for _, it := range s.Items {
-		j.Items = append(j.Items, itemJSON{it.Name, it.Kind, it.Size, it.Format, it.Path, it.Note,
+		j = append(j, itemJSON{it.Name, it.Kind, it.Size, it.Format, it.Path, it.Note,
 			it.How, it.Read, it.Dirty, it.New, it.Stored, it.Checkpoint})
 	}
 	return j
@@ -81,14 +87,16 @@ type ingestJSON struct {
 	Snapshot string `json:"snapshot"`
 	Source   string `json:"source"`
 	summaryJSON
-	Verified      string   `json:"verified"`
-	Mode          string   `json:"mode"`
-	Method        string   `json:"method"`
-	Quiesced      string   `json:"quiesced"`
-	FrozenSeconds float64  `json:"frozen_seconds"`
-	DownSeconds   float64  `json:"down_seconds"`
-	Notes         []string `json:"notes"`
-	Warnings      []string `json:"warnings"`
+	Verified      string     `json:"verified"`
+	Mode          string     `json:"mode"`
+	Method        string     `json:"method"`
+	Quiesced      string     `json:"quiesced"`
+	FrozenSeconds float64    `json:"frozen_seconds"`
+	DownSeconds   float64    `json:"down_seconds"`
+	Notes         []string   `json:"notes"`
+	Warnings      []string   `json:"warnings"`
+	Items         []itemJSON `json:"items"`
+	GetBack       string     `json:"get_back"` // the command that does
 }
 
 type progressJSON struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
 	"vaultfs/ingest/vm"
 	"vaultfs/repo"
 	"vaultfs/restore"
@@ -233,6 +234,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 		p.object(ingestJSON{
 			Event: "summary", Snapshot: s.ID, Source: s.Source, summaryJSON: toSummaryJSON(s), Verified: s.Info.Verified,
 			Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: o.quiesced, FrozenSeconds: o.frozen, DownSeconds: o.down, Notes: o.remarks(), Warnings: list(o.warnings),
+			Items: toItemsJSON(s), GetBack: getBack(s, repoPath),
 		})
 		return
 	}
@@ -258,6 +260,11 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	for _, note := range o.remarks() {
 		fact("note", note)
 	}
+	fact("get back", getBack(s, repoPath))
+}
+
+// getBack is the command that restores a snapshot: the whole VM, or its files.
+func getBack(s *repo.Snapshot, repoPath string) string {
 	path, err := filepath.Abs(repoPath)
 	if err != nil {
 		path = repoPath
@@ -266,7 +273,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	if name, ok := strings.CutPrefix(s.Source, "vm/"); ok && s.Item("domain.xml") != nil {
 		how = "--define --name " + shellWord(strings.ReplaceAll(name, "/", "-")+"-restored") // libvirt allows no slash
 	}
-	fact("get back", fmt.Sprintf("vaultfs -r %s restore %s %s", shellWord(path), s.Short(), how))
+	return fmt.Sprintf("vaultfs -r %s restore %s %s", shellWord(path), s.Short(), how)
 }
 
 // vmOutcomes sums up a run over several VMs.

@@ -111,9 +111,12 @@ func (r *run) ingest(ctx context.Context, s *repo.Session) (err error) {
 	files, err := r.copyAll(ctx, s, src)
 	closing := src.close()
 	src.tell(r.result)
+	if r.result.Mode == ModeLive && r.plan.unmade != "" && !r.options.NoCheckpoint {
+		r.result.Notes = append(r.result.Notes, "no checkpoint is kept for the next backup: "+r.plan.unmade)
+	}
 	switch {
 	case closing != nil && err != nil:
-		return fmt.Errorf("%w (and then: %v)", err, closing)
+		return &LeftOtherwise{err, closing}
 	case closing != nil:
 		r.result.Warnings = append(r.result.Warnings, closing.Error())
 	case err != nil:

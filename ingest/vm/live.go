@@ -63,7 +63,7 @@ func beginLive(ctx context.Context, r *run) (l *live, err error) {
 	}
 	if err != nil {
 		if closing := l.close(); closing != nil {
-			err = fmt.Errorf("%w (and then: %v)", err, closing)
+			err = &LeftOtherwise{err, closing}
 		}
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func beginOverlay(ctx context.Context, r *run) (*overlays, error) {
 	}
 	if err != nil {
 		if closing := o.close(); closing != nil {
-			err = fmt.Errorf("%w (and then: %v)", err, closing)
+			err = &LeftOtherwise{err, closing}
 		}
 		return nil, err
 	}

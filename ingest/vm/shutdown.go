@@ -129,7 +129,7 @@ func (s *stopped) close() error {
 // startAfter is close after an error on the way.
 func (s *stopped) startAfter(err error) error {
 	if starting := s.start(); starting != nil {
-		return fmt.Errorf("%w (and then: %v)", err, starting)
+		return &LeftOtherwise{err, starting}
 	}
 	return err
 }
