@@ -52,8 +52,9 @@ snapshots given. What is looked at:
 
 All that is damaged is listed, with the snapshots, disks and bytes that are lost
 with it, and the exit status is 4. What a newer version of vaultfs wrote cannot
-be proved by this one: it is named, and the exit status is 1. To heal data, back the same sources up again
-while they still hold it: what is known to be damaged is stored anew.
+be proved by this one: it is named, and the exit status is 1. To heal data, back
+the same sources up again while they still hold it: what is known to be damaged
+is stored anew.
 
 The local copy of the index is not used: what is proved is the repository.`,
 		Example: `  vaultfs verify
