@@ -18,67 +18,6 @@ func (w *world) define(t *testing.T, o Options) (*Result, error) {
 	return Define(t.Context(), w.repo, w.snap, o)
 }
 
-// TestThreeDisksComeBackBooting restores a running guest under another name, beside the first: it boots from its disk,
-// and finds its files on all three.
-func TestThreeDisksComeBackBooting(t *testing.T) {
-	iso := filepath.Join(testguest.Dir(t), "tools.iso")
-	if err := os.WriteFile(iso, make([]byte, 1<<20), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	g := testguest.Define(t, testguest.Spec{
-		Disks: []testguest.Disk{
-			{Base: true, Format: "qcow2", Bus: "virtio"},
-			{Format: "raw", Bus: "virtio", Size: "48M"},
-			{Format: "qcow2", Bus: "scsi", Size: "64M"},
-		},
-		Extra: `<interface type='user'><mac address='52:54:00:ab:cd:01'/><model type='virtio'/></interface>
-			<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='` + iso + `'/><target dev='hda' bus='ide'/><readonly/></disk>`,
-	})
-	g.Start()
-	g.WaitAgent()
-	sums := g.Run(`mkfs.ext4 -q /dev/vdb; mkfs.ext4 -q /dev/sda; mkdir /b /c; mount /dev/vdb /b; mount /dev/sda /c
-		for d in /root /b /c; do head -c 5000000 /dev/urandom >$d/kept; done; sha256sum /root/kept /b/kept /c/kept`)
-	r := newRepo(t)
-	w := &world{r, backup(t, r, g)}
-	g.Destroy()
-	if err := os.Remove(iso); err != nil {
-		t.Fatal(err)
-	}
-	before := stamps(t, g.Paths)
-
-	dir := filepath.Join(testguest.Dir(t), "new", "disks")
-	twin := testguest.Adopt(t, g.Name+"-twin")
-	result, err := w.define(t, Options{Name: twin.Name, DiskDir: dir, Start: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	twin.WaitAgent()
-	if got := twin.Run("mkdir -p /b /c; mount /dev/vdb /b; mount /dev/sda /c; sha256sum /root/kept /b/kept /c/kept"); got != sums {
-		t.Errorf("the restored guest has\n%s\nwant\n%s", got, sums)
-	}
-	twin.Destroy()
-
-	if !result.Started || result.Name != twin.Name || result.UUID == w.snap.Info.Machine {
-		t.Errorf("%+v", result)
-	}
-	var paths []string
-	for _, written := range result.Written {
-		paths = append(paths, written.Path)
-	}
-	want := []string{dir + "/" + twin.Name + "-vda.qcow2", dir + "/" + twin.Name + "-vdb.raw", dir + "/" + twin.Name + "-sda.qcow2"}
-	if !slices.Equal(paths, want) {
-		t.Errorf("written: %q, want %q", paths, want)
-	}
-	wantSaid(t, result.Changes, "name: "+twin.Name, "UUID: "+result.UUID, "MAC: 52:54:00:", "disk hda: an empty drive, as "+iso)
-	xml := testguest.Virsh(t, "dumpxml", "--inactive", twin.Name)
-	if strings.Contains(xml, "52:54:00:ab:cd:01") || strings.Contains(xml, iso) || strings.Contains(xml, g.Dir+"/vd") {
-		t.Errorf("the restored definition still has what it should not:\n%s", xml)
-	}
-	if after := stamps(t, g.Paths); after != before {
-		t.Errorf("the first guest's images were touched: %s, were %s", after, before)
-	}
-}
-
 // stamps tells whether files have been written to.
 func stamps(t *testing.T, paths []string) (all string) {
 	t.Helper()
@@ -108,21 +47,85 @@ auth='\000\000\000\011\100\000\000\011\000\000\000\000\000'
 	stored  = "7661756c74667321" // vaultfs!
 )
 
-// TestFirmwareAndTPMComeBack loses a guest with all that libvirt had of it, and restores it to where it was: what it
-// wrote to its firmware's variables and into its TPM is there.
-func TestFirmwareAndTPMComeBack(t *testing.T) {
-	g := testguest.Define(t, testguest.Spec{UEFI: true, TPM: true})
+// TestAMachineComesBack restores a running guest under another name, beside the first: it boots, finds its files on all
+// three disks, and what it wrote to its firmware's variables and into its TPM. Then the first is lost with all that
+// libvirt had of it, and restored to where it was.
+func TestAMachineComesBack(t *testing.T) {
+	iso := filepath.Join(testguest.Dir(t), "tools.iso")
+	if err := os.WriteFile(iso, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := testguest.Define(t, testguest.Spec{
+		UEFI: true, TPM: true,
+		Disks: []testguest.Disk{
+			{Base: true, Format: "qcow2", Bus: "virtio"},
+			{Format: "raw", Bus: "virtio", Size: "48M"},
+			{Format: "qcow2", Bus: "scsi", Size: "64M"},
+		},
+		Extra: `<interface type='user'><mac address='52:54:00:ab:cd:01'/><model type='virtio'/></interface>
+			<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='` + iso + `'/><target dev='sdz' bus='sata'/><readonly/></disk>`,
+	})
 	pool(t, g.Dir)
 	g.Start()
 	g.WaitAgent()
-	g.Run(`printf '\007\000\000\000written by the guest' >` + variable)
+	sums := g.Run(`mkfs.ext4 -q /dev/vdb; mkfs.ext4 -q /dev/sda; mkdir /b /c; mount /dev/vdb /b; mount /dev/sda /c
+		for d in /root /b /c; do head -c 5000000 /dev/urandom >$d/kept; done; sha256sum /root/kept /b/kept /c/kept
+		printf '\007\000\000\000written by the guest' >` + variable)
 	if got := g.Run(tpmTool + nvDefine + nvWrite); got != success+success {
 		t.Fatalf("the TPM answers %s", got)
 	}
 	r := newRepo(t)
 	w := &world{r, backup(t, r, g)}
 	g.Destroy()
-	nvram := "/var/lib/libvirt/qemu/nvram/" + g.Name + "_VARS.fd"
+	if err := os.Remove(iso); err != nil {
+		t.Fatal(err)
+	}
+	comesBackBeside(t, w, g, iso, sums)
+	comesBackInPlace(t, w, g)
+}
+
+// comesBackBeside restores the guest as another one, boots that, and looks whether all is there.
+func comesBackBeside(t *testing.T, w *world, g *testguest.Guest, iso, sums string) {
+	t.Helper()
+	before := stamps(t, g.Paths)
+	dir := filepath.Join(testguest.Dir(t), "new", "disks")
+	twin := testguest.Adopt(t, g.Name+"-twin")
+	result, err := w.define(t, Options{Name: twin.Name, DiskDir: dir, Start: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin.WaitAgent()
+	if got := twin.Run("mkdir -p /b /c; mount /dev/vdb /b; mount /dev/sda /c; sha256sum /root/kept /b/kept /c/kept"); got != sums {
+		t.Errorf("the restored guest has\n%s\nwant\n%s", got, sums)
+	}
+	if got := twin.Run("cat " + variable + " | tail -c +5"); got != "written by the guest" {
+		t.Errorf("the firmware's variable is %q", got)
+	}
+	if got := twin.Run(tpmTool + nvRead); !strings.Contains(got, stored) {
+		t.Errorf("the TPM answers %s", got)
+	}
+	twin.Destroy()
+
+	if !result.Started || result.Name != twin.Name || result.UUID == w.snap.Info.Machine {
+		t.Errorf("%+v", result)
+	}
+	wantWritten(t, result, dir+"/"+twin.Name+"-vda.qcow2", dir+"/"+twin.Name+"-vdb.raw", dir+"/"+twin.Name+"-sda.qcow2",
+		"/var/lib/libvirt/qemu/nvram/"+twin.Name+"_VARS.fd", "/var/lib/libvirt/swtpm/"+result.UUID)
+	wantSaid(t, result.Changes, "name: "+twin.Name, "UUID: "+result.UUID, "MAC: 52:54:00:", "disk sdz: an empty drive, as "+iso)
+	xml := testguest.Virsh(t, "dumpxml", "--inactive", twin.Name)
+	if strings.Contains(xml, "52:54:00:ab:cd:01") || strings.Contains(xml, iso) || strings.Contains(xml, g.Dir+"/vd") {
+		t.Errorf("the restored definition still has what it should not:\n%s", xml)
+	}
+	if after := stamps(t, g.Paths); after != before {
+		t.Errorf("the first guest's images were touched: %s, were %s", after, before)
+	}
+	testguest.Virsh(t, "undefine", twin.Name, "--nvram", "--tpm")
+}
+
+// comesBackInPlace loses the guest, and restores it as it was.
+func comesBackInPlace(t *testing.T, w *world, g *testguest.Guest) {
+	t.Helper()
+	nvram, tpm := "/var/lib/libvirt/qemu/nvram/"+g.Name+"_VARS.fd", filepath.Join("/var/lib/libvirt/swtpm", w.snap.Info.Machine)
 	wantSame(t, nvram, w.text(t, nvramItem))
 	testguest.Virsh(t, "undefine", g.Name, "--nvram", "--tpm", "--checkpoints-metadata")
 	for _, path := range g.Paths {
@@ -130,31 +133,19 @@ func TestFirmwareAndTPMComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-
 	result, err := w.define(t, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.UUID != w.snap.Info.Machine || len(result.Changes) > 0 || len(result.Warnings) > 0 || result.Started {
+	if result.UUID != w.snap.Info.Machine || len(result.Changes) != 1 || len(result.Warnings) > 0 || result.Started {
 		t.Errorf("%+v", result)
 	}
-	tpm := filepath.Join("/var/lib/libvirt/swtpm", result.UUID)
-	want := []string{g.Paths[0], nvram, tpm}
-	for i, written := range result.Written {
-		if i >= len(want) || written.Path != want[i] {
-			t.Errorf("written: %+v", written)
-		}
-	}
+	wantSaid(t, result.Changes, "disk sdz: an empty drive")
+	wantWritten(t, result, g.Paths[0], g.Paths[1], g.Paths[2], nvram, tpm)
 	wantSame(t, nvram, w.text(t, nvramItem))
-	g.Start()
-	g.WaitAgent()
-	if got := g.Run("cat " + variable + " | tail -c +5"); got != "written by the guest" {
-		t.Errorf("the firmware's variable is %q", got)
+	if kept, err := os.ReadDir(filepath.Join(tpm, "tpm2")); err != nil || len(kept) == 0 {
+		t.Errorf("the TPM's state: %v %v", kept, err)
 	}
-	if got := g.Run(tpmTool + nvRead); !strings.Contains(got, stored) {
-		t.Errorf("the TPM answers %s", got)
-	}
-	g.Destroy()
 
 	// A state that is there already is not touched, though nobody has its UUID.
 	testguest.Virsh(t, "undefine", g.Name, "--nvram", "--keep-tpm")
@@ -162,6 +153,18 @@ func TestFirmwareAndTPMComeBack(t *testing.T) {
 	wantError(t, err, tpm, "exists and is not touched", "move it away")
 	if err := os.RemoveAll(tpm); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// wantWritten fails unless just those files were written, in that order.
+func wantWritten(t *testing.T, result *Result, want ...string) {
+	t.Helper()
+	var paths []string
+	for _, written := range result.Written {
+		paths = append(paths, written.Path)
+	}
+	if !slices.Equal(paths, want) {
+		t.Errorf("written: %q, want %q", paths, want)
 	}
 }
 
