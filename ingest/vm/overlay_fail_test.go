@@ -59,6 +59,28 @@ func TestOverlaysInTrouble(t *testing.T) {
 	}
 }
 
+// TestBackupsWithOverlays shares one guest among whole backups, and what becomes of them.
+func TestBackupsWithOverlays(t *testing.T) {
+	t.Parallel()
+	g := newLayered(t)
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *layered)
+	}{
+		{"next after a killed one", nextBackupAfterAKilledOne},
+		{"commit left running", commitLeftRunning},
+		{"commit that comes to no end", commitThatComesToNoEnd},
+		{"repository fills up", repositoryFillsUp},
+		{"space runs short", overlaySpaceRunsShort},
+		{"QEMU dies in the commit", qemuDiesInTheCommit},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g.start(t)
+			c.test(t, g)
+		})
+	}
+}
+
 // wantReadAsBefore fails unless what is read is what the disks were before they were written to.
 func wantReadAsBefore(t *testing.T, g *layered, o *overlays) {
 	t.Helper()
@@ -317,6 +339,7 @@ func interruptedOffline(t *testing.T, g *layered, o *overlays, r *run) {
 
 // TestVolumeUnderAnOverlay is a disk that its definition names as a volume of a storage pool, and must name so again.
 func TestVolumeUnderAnOverlay(t *testing.T) {
+	t.Parallel()
 	dir := testguest.Dir(t)
 	pool := filepath.Base(dir)
 	testguest.Daemon(t)
@@ -352,9 +375,8 @@ func TestVolumeUnderAnOverlay(t *testing.T) {
 	shell(t, "qemu-io", "-f", "qcow2", "-c", "read -P 9 40M 1M", image)
 }
 
-// TestRepositoryFillsUpUnderOverlays takes the overlays off all the same.
-func TestRepositoryFillsUpUnderOverlays(t *testing.T) {
-	g := newLayered(t)
+// repositoryFillsUp takes the overlays off all the same.
+func repositoryFillsUp(t *testing.T, g *layered) {
 	dir, state := small(t, "80m"), testguest.Dir(t)
 	if err := os.Mkdir(filepath.Join(dir, "repo"), 0o700); err != nil {
 		t.Fatal(err)
@@ -379,9 +401,8 @@ func TestRepositoryFillsUpUnderOverlays(t *testing.T) {
 	g.wantBack(t, filepath.Join(state, "scratch"))
 }
 
-// TestOverlaySpaceRunsShort stops the reading before the guest is held up.
-func TestOverlaySpaceRunsShort(t *testing.T) {
-	g := newLayered(t)
+// overlaySpaceRunsShort stops the reading before the guest is held up.
+func overlaySpaceRunsShort(t *testing.T, g *layered) {
 	_, d := domainOf(t, g.Guest)
 	dir := testguest.Dir(t)
 	options := overlayOptions(dir)
@@ -438,6 +459,7 @@ func TestRoomForTheCommit(t *testing.T) {
 
 // TestOverlaysAreRefused before anything is changed.
 func TestOverlaysAreRefused(t *testing.T) {
+	t.Parallel()
 	shared := filepath.Join(testguest.Dir(t), "shared.raw")
 	shell(t, "truncate", "-s", "1M", shared)
 	disk := fmt.Sprintf(`<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/><source file='%s'/><target dev='vdb' bus='virtio'/>%%s</disk>`, shared)

@@ -25,6 +25,7 @@ type overlaid struct {
 
 // TestOverlaysOfAWritingGuest shares one booted guest.
 func TestOverlaysOfAWritingGuest(t *testing.T) {
+	t.Parallel()
 	image := testguest.Image(t)
 	before := sumOf(t, image)
 	g := &overlaid{repo: newRepo(t), state: testguest.Dir(t), sums: map[string]string{}}
@@ -256,11 +257,13 @@ func destroyedWhileReading(t *testing.T, g *overlaid) {
 	g.wantFiles(t, result.Snapshot, "last")
 	wantState(t, g.Guest, "shut off")
 	wantEmpty(t, filepath.Join(g.state, "scratch"))
-	off, err := Ingest(t.Context(), g.repo, g.Name, g.options(MethodBackup))
-	if err != nil {
-		t.Fatal(err)
+	raw := filepath.Join(t.TempDir(), "vda.raw")
+	shell(t, "qemu-img", "check", "-q", g.Paths[0])
+	shell(t, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", g.Paths[0], raw)
+	if got := sumInside(t, raw, partition, "/root/last"); got != g.sums["/root/last"] {
+		t.Errorf("the image's /root/last: sha256 %s, the guest says %s", got, g.sums["/root/last"])
 	}
-	t.Logf("offline: %+v", off.Disks)
-	wantSame(t, restore(t, g.repo, off.Snapshot, "vda"), g.Paths[0], "qcow2")
-	wantSame(t, restore(t, g.repo, off.Snapshot, "sda"), g.Paths[1], "raw")
+	if got := sumInside(t, g.Paths[1], 0, "/last"); got != g.sums["/data/last"] {
+		t.Errorf("the image's /data/last: sha256 %s, the guest says %s", got, g.sums["/data/last"])
+	}
 }
