@@ -280,3 +280,22 @@ func TestImagesSwapped(t *testing.T) {
 		wantHow(t, result, "vdb", "full: its image is another file")
 	}
 }
+
+// A libvirt snapshot of a guest that is off does not end its increments, though libvirt takes none beside a checkpoint.
+func TestSnapshotBesideACheckpoint(t *testing.T) {
+	g := idle(t, testguest.Spec{NoAgent: true})
+	r, o := newRepo(t), Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t)}
+	first := backUp(t, r, g, o)
+	g.Destroy()
+	taken, err := TakeSnapshot(t.Context(), g.Name, SnapshotOptions{Connect: uri, StateDir: o.StateDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DeleteSnapshot(t.Context(), g.Name, taken.Name, DeleteOptions{Connect: uri, StateDir: o.StateDir}); err != nil {
+		t.Fatal(err)
+	}
+	g.Start()
+	again := backUp(t, r, g, o)
+	wantHow(t, again, "vda", "incremental from "+first.Snapshot.Short())
+	wantOnlyCheckpoint(t, g, again.Checkpoint)
+}

@@ -94,6 +94,9 @@ func (t *taking) take(ctx context.Context, o *Options) error {
 	r := t.result
 	if !t.active {
 		r.Quiesced = "yes: shut off"
+		if err := setCheckpointsAside(d); err != nil {
+			return err
+		}
 		if err := create(); err != nil {
 			return err
 		}
@@ -145,4 +148,19 @@ func (s *VMSnapshot) overlays() (list []overlay) {
 		}
 	}
 	return list
+}
+
+// setCheckpointsAside has libvirt forget our checkpoints of a guest that is off, of which it takes no snapshot as long as
+// it knows one. The bitmaps stay in the images, and the next live backup has libvirt know them again.
+func setCheckpointsAside(d *libvirt.Domain) error {
+	names, err := ownCheckpoints(d, snapshotPrefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := deleteCheckpoint(d, name, libvirt.DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY); err != nil {
+			return fmt.Errorf("setting the checkpoint %s aside: %w", name, err)
+		}
+	}
+	return nil
 }
