@@ -54,7 +54,9 @@ Only what has changed since the last backup is read, if libvirt and the images
 (qcow2) can tell: a checkpoint is left in the VM for that. Each disk of which
 that cannot be told is read as a whole; the report says why. --audit reads
 a share of the rest again and compares it (but not the direct neighbours of what
-has changed); what is found to be different makes everything be read.
+has changed); what is found to be different makes everything be read. QEMU does
+not go back to an internal snapshot while there is a checkpoint: a VM that has
+one gets none, and loses the one it has, when it is next backed up live.
 
 Whatever happens, Ctrl-C included, the VM ends in the state it was found in.
 After kill -9 or a power failure the next run, or "vaultfs recover", sees to
