@@ -213,6 +213,12 @@ func TestRefusedBeforeAnythingIsWritten(t *testing.T) {
 		"no such machine":   {strings.Replace(whole, "machine='pc'", "machine='pc-q35-99.9'", 1), nil, []string{"cannot run such a machine", "pc-q35-99.9"}},
 		"no such firmware":  {strings.Replace(whole, "</type>", "</type><loader readonly='yes' type='pflash'>/usr/share/OVMF/NONE.fd</loader>", 1), nil, []string{"/usr/share/OVMF/NONE.fd is not on this host", "ovmf"}},
 		"TPM not a tar":     {strings.Replace(whole, "</devices>", "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices>", 1), []part{{name: tpmItem, content: "no tar"}}, []string{tpmItem, "not a tar"}},
+		"two sources":       {strings.Replace(whole, "<source", "<source file='/nonexistent/x'/><source", 1), nil, []string{"2 elements source in one disk"}},
+		"two NVRAMs":        {strings.Replace(whole, "</os>", "<nvram>/a</nvram><nvram>/b</nvram></os>", 1), nil, []string{"2 elements nvram in one os"}},
+		"two ways to boot":  {strings.Replace(whole, "</os>", "</os><os><nvram>/b</nvram></os>", 1), nil, []string{"2 elements os in one domain"}},
+		"a false readonly":  {strings.Replace(whole, "</disk>", "<x:readonly xmlns:x='urn:x'/></disk>", 1), nil, []string{"x:readonly is of another namespace"}},
+		"a hidden readonly": {strings.Replace(whole, "</disk>", "<readonly xmlns='urn:x'/></disk>", 1), nil, []string{"readonly is of another namespace"}},
+		"a false device":    {strings.Replace(whole, "<disk ", "<disk xmlns:x='urn:x' x:device='cdrom' ", 1), nil, []string{"of disk is of another namespace"}},
 		"a long definition": {"<domain>" + strings.Repeat(" ", definitionLimit) + "</domain>", nil, []string{"domain.xml has", "plausible"}},
 	} {
 		t.Run(name, func(t *testing.T) {

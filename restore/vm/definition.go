@@ -60,7 +60,42 @@ func parseDefinition(text []byte) (*etree.Document, error) {
 	if deeper(root, depthLimit) {
 		return nil, fmt.Errorf("its elements lie more than %d deep in one another", depthLimit)
 	}
-	return doc, nil
+	return doc, checkPlain(root)
+}
+
+// single is what libvirt reads once: of two it takes one, and that may not be the one that is looked at here.
+var single = map[string][]string{
+	"domain": {"name", "uuid", "genid", "os"},
+	"os":     {"type", "loader", "nvram", "kernel", "initrd", "dtb"},
+	"disk":   {"driver", "source", "target"},
+	"nvram":  {"source"},
+}
+
+// checkPlain refuses what libvirt would read otherwise than it is read here: elements that are there twice, and those that
+// belong, as their attributes may, to another namespace though their names are libvirt's own.
+func checkPlain(domain *etree.Element) error {
+	all := []*etree.Element{domain}
+	for _, tag := range []string{"os", "devices"} {
+		for _, e := range domain.SelectElements(tag) {
+			all = append(append(all, e), e.FindElements(".//*")...)
+		}
+	}
+	for _, e := range all {
+		if e.Space != "" || e.NamespaceURI() != "" {
+			return fmt.Errorf("its element %s is of another namespace, which libvirt never writes there", e.FullTag())
+		}
+		for _, a := range e.Attr {
+			if a.Space != "" && e != domain {
+				return fmt.Errorf("its attribute %s of %s is of another namespace, which libvirt never writes there", a.FullKey(), e.Tag)
+			}
+		}
+		for _, tag := range single[e.Tag] {
+			if n := len(e.SelectElements(tag)); n > 1 {
+				return fmt.Errorf("it has %d elements %s in one %s, and libvirt writes one", n, tag, e.Tag)
+			}
+		}
+	}
+	return nil
 }
 
 func deeper(e *etree.Element, limit int) bool {

@@ -120,9 +120,9 @@ func (p *plan) planHostDevices() {
 		switch {
 		case !keep:
 		case len(all) > 0:
-			p.warn("the snapshot's definition gives it the %s of this host: take it out with virsh edit if that is not meant, before the VM is started", all[0].name)
+			p.warn("the snapshot's definition gives it the %s of this host: take it out with virsh edit if that is not meant", all[0].name)
 		case e.Tag == "hostdev":
-			p.warn("the snapshot's definition gives it a %s device of this host: look with virsh edit whether that is meant, before the VM is started", e.SelectAttrValue("type", "host"))
+			p.warn("the snapshot's definition gives it a %s device of this host: look with virsh edit whether that is meant", e.SelectAttrValue("type", "host"))
 		}
 	}
 }

@@ -46,8 +46,8 @@ func (p *plan) chooseName() error {
 	}
 	if p.name != old {
 		p.change("name: %s instead of %s", p.name, old)
-		setText(p.domain, "name", p.name)
 	}
+	setText(p.domain, "name", p.name)
 	p.domain.RemoveAttr("id")
 	return nil
 }
@@ -85,6 +85,7 @@ func (p *plan) chooseUUID() error {
 		return err
 	}
 	if p.uuid = old; owner == "" && uuidForm.MatchString(old) {
+		setText(p.domain, "uuid", p.uuid)
 		return nil
 	}
 	p.uuid = newUUID()
@@ -226,11 +227,19 @@ func (p *plan) dropAutomatic() {
 	}
 }
 
-// setText sets the text of a child that is there or is made.
+// setText makes a text all that a child holds, which is there or is made. Else libvirt, which takes together what elements
+// divide, might read another one.
 func setText(parent *etree.Element, tag, text string) {
 	e := parent.SelectElement(tag)
 	if e == nil {
 		e = parent.CreateElement(tag)
+	}
+	setWhole(e, text)
+}
+
+func setWhole(e *etree.Element, text string) {
+	for len(e.Child) > 0 {
+		e.RemoveChildAt(0)
 	}
 	e.SetText(text)
 }

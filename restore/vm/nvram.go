@@ -42,8 +42,8 @@ func (p *plan) planNVRAM(context.Context) error {
 	} else if err := p.add(planned{item: *it, path: path}); err != nil {
 		return fmt.Errorf("NVRAM: %w", err)
 	}
+	setNVRAM(nvram, path)
 	if path != old {
-		setNVRAM(nvram, path)
 		p.change("NVRAM: %s instead of %s, as %s", path, cmp.Or(old, "what was no file"), why)
 	}
 	return nil
@@ -80,12 +80,8 @@ func nvramPath(nvram *etree.Element) string {
 
 // setNVRAM makes the variables be in a file.
 func setNVRAM(nvram *etree.Element, path string) {
-	removeAll(nvram, "source")
 	nvram.RemoveAttr("type")
-	for _, c := range append([]etree.Token{}, nvram.Child...) {
-		nvram.RemoveChild(c)
-	}
-	nvram.SetText(path)
+	setWhole(nvram, path)
 }
 
 // checkLoader makes sure that the firmware is on this host. What else it boots from may come later.

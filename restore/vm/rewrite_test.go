@@ -191,6 +191,14 @@ func TestTPMStateIsWrittenAsItWas(t *testing.T) {
 	}
 }
 
+// TestADividedTextIsMadeWhole: libvirt would take "free", "taken" and "more" together.
+func TestADividedTextIsMadeWhole(t *testing.T) {
+	e := element(t, `<domain><name>free<x>taken</x><x>more</x></name></domain>`)
+	if setText(e, "name", "free"); written(e) != `<domain><name>free</name></domain>` {
+		t.Error(written(e))
+	}
+}
+
 func TestNames(t *testing.T) {
 	for name, good := range map[string]bool{"win 11": true, "a": true, "ä.x": true, "": false, ".": false, "..": false, "a/b": false, "a\nb": false, strings.Repeat("a", 201): false} {
 		if err := checkName(name); (err == nil) != good {

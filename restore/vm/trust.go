@@ -115,12 +115,12 @@ func (p *plan) warnOfReach() {
 					words = append(words, word)
 				}
 			}
-			p.warn("the snapshot's definition changes QEMU's command line (%s: %s): look with virsh edit whether that is meant, before the VM is started", e.FullTag(), strings.Join(words, " "))
+			p.warn("the snapshot's definition changes QEMU's command line (%s: %s): look with virsh edit whether that is meant", e.FullTag(), strings.Join(words, " "))
 		}
 	}
 	for _, of := range devices(p.domain, "filesystem") {
 		what := firstAttr(of.SelectElement("source").NotNil(), "dir", "file", "dev", "name", "socket")
-		p.warn("the snapshot's definition shares %s of this host with the guest: take that out with virsh edit if it is not meant, before the VM is started", what)
+		p.warn("the snapshot's definition shares %s of this host with the guest: take that out with virsh edit if it is not meant", what)
 	}
 	for _, tag := range []string{"serial", "parallel", "channel", "console"} {
 		for _, port := range devices(p.domain, tag) {
@@ -143,5 +143,5 @@ func (p *plan) warnOfLog(port *etree.Element) {
 		return
 	}
 	p.told[path] = true
-	p.warn("the snapshot's definition has the guest's %s port written to %s of this host: change that with virsh edit if it is not meant, before the VM is started", port.Tag, path)
+	p.warn("the snapshot's definition has the guest's %s port written to %s of this host: change that with virsh edit if it is not meant", port.Tag, path)
 }
