@@ -69,8 +69,8 @@ func restartsInstead(t *testing.T, g *testguest.Guest) {
 
 // pressedOnly is a guest without an agent for a while, that sees its power button pressed and does nothing.
 func pressedOnly(t *testing.T, g *testguest.Guest) {
-	// The button is opened first: what is pressed from then on is kept until it is read.
-	g.Run(`systemd-run sh -c 'exec 3<` + powerButton + `; systemctl stop qemu-guest-agent; head -c 24 <&3 >/data/pressed; systemctl start qemu-guest-agent'`)
+	// The button is opened first: what is pressed from then on is kept until it is read. The agent has to answer this.
+	g.Run(`systemd-run sh -c 'exec 3<` + powerButton + `; sleep 3; systemctl stop qemu-guest-agent; head -c 24 <&3 >/data/pressed; systemctl start qemu-guest-agent'`)
 	waitFor(t, "the agent to be gone", func() bool {
 		return strings.Contains(testguest.Virsh(t, "dumpxml", g.Name), "state='disconnected'")
 	})
