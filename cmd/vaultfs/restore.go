@@ -40,9 +40,10 @@ raw over what the device held, and an interruption leaves it half written.
 With --define the whole VM is made again: its disks in --disk-dir, or else where
 they were, if nothing is there now and images belong there (libvirt's folder, a
 storage pool, a folder with images of another VM), or else in
-/var/lib/libvirt/images; its NVRAM and TPM state; and a domain of libvirt that has them, with a new UUID and new
-MAC addresses where another VM has the old ones. A VM, a file or a device that
-exists is never touched: if there is a VM of that name, give another with --name.
+/var/lib/libvirt/images; its NVRAM and TPM state; and a domain of libvirt that
+has them, with a new UUID and new MAC addresses where another VM has the old
+ones. A VM, a file or a device that exists is never touched: if there is a VM of
+that name, give another with --name.
 If anything goes wrong, what was made is removed again; only a VM that cannot be
 started, with --start, stays defined, and the exit status is 3. Libvirt's
 snapshots and checkpoints of the VM do not come back.`,
