@@ -64,6 +64,9 @@ type bitmapOf struct {
 // that was swapped for a copy of an earlier time has a bitmap of the same name, and it may be whole. "" of what has no
 // inode here, such as a block device or a volume.
 func (d *disk) imageName() string {
+	if d.kind != "file" {
+		return ""
+	}
 	st, err := os.Stat(d.path)
 	if err != nil || !st.Mode().IsRegular() {
 		return ""

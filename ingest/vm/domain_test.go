@@ -172,7 +172,7 @@ func FuzzParseGuest(f *testing.F) {
 
 func TestImagesOfACheckpoint(t *testing.T) {
 	dir := t.TempDir()
-	a, b := disk{target: "vda", format: "qcow2", path: dir + "/a"}, disk{target: "vdb", format: "qcow2", path: dir + "/none"}
+	a, b := disk{target: "vda", kind: "file", format: "qcow2", path: dir + "/a"}, disk{target: "vdb", kind: "file", format: "qcow2", path: dir + "/none"}
 	if err := os.WriteFile(a.path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
