@@ -47,7 +47,7 @@ func killedWhileFrozen(t *testing.T, g *testguest.Guest) {
 	t.Logf("thawed %v after the kill", time.Since(killed).Round(time.Millisecond))
 }
 
-// foundFrozen is a guest whose freezer was killed where there is no virsh, so that the next run must thaw it.
+// foundFrozen is a guest that was left frozen with nobody to thaw it, so that the next run must.
 func foundFrozen(t *testing.T, g *testguest.Guest) {
 	_, d := domainOf(t, g)
 	for name, c := range map[string]struct {
@@ -60,7 +60,7 @@ func foundFrozen(t *testing.T, g *testguest.Guest) {
 		"by a directory, nothing to be frozen": {leave: true, noQuiesce: true, note: "was killed"},
 	} {
 		dir := testguest.Dir(t)
-		startChild(t, "freeze", g, dir, "PATH=/nonexistent")()
+		g.Agent(`{"execute":"guest-fsfreeze-freeze"}`)
 		if !g.Frozen() {
 			t.Errorf("%s: guest is not frozen", name)
 		}

@@ -84,7 +84,7 @@ func TestStartErrors(t *testing.T) {
 		"directory":      {layer(dir, "raw"), "neither a file nor a block device"},
 		"fifo":           {layer(fifo, "qcow2"), "neither a file nor a block device"},
 		"character":      {layer("/dev/null", "raw"), "neither a file nor a block device"},
-		"junk":           {layer(junk, "qcow2"), ": Image is not in qcow2 format (exit status 1)"},
+		"junk":           {layer(junk, "qcow2"), ": no qcow2 image"},
 		"unknown":        {layer(good, "nosuch"), ": Unknown driver 'nosuch' (exit status 1)"},
 		"no bitmap":      {bitmap, ": Bitmap 'no,ne' is not found (exit status 1)"},
 		"no snapshot":    {snapshot, ": Failed to load snapshot: Can't find snapshot (exit status 1)"},
