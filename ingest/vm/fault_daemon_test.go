@@ -89,10 +89,11 @@ func (d *ownDaemon) virsh(args ...string) string {
 	return strings.TrimSpace(shell(d.t, "virsh", append([]string{"-q", "-c", d.uri}, args...)...))
 }
 
-// TestLibvirtdRestarted restarts the daemon at each step of a backup. Its guests and jobs go on.
-func TestLibvirtdRestarted(t *testing.T) {
-	d := startOwnDaemon(t)
-	image := filepath.Join(d.dir, "vda.qcow2")
+// startOwnGuest starts a daemon with a guest named "own", which has one disk and runs its firmware.
+func startOwnGuest(t *testing.T) (d *ownDaemon, image string) {
+	t.Helper()
+	d = startOwnDaemon(t)
+	image = filepath.Join(d.dir, "vda.qcow2")
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", image, "64M")
 	fill(t, image)
 	xml := filepath.Join(d.dir, "guest.xml")
@@ -103,6 +104,12 @@ func TestLibvirtdRestarted(t *testing.T) {
 	d.virsh("define", xml)
 	d.virsh("start", "own")
 	t.Cleanup(func() { d.virsh("destroy", "own") })
+	return d, image
+}
+
+// TestLibvirtdRestarted restarts the daemon at each step of a backup. Its guests and jobs go on.
+func TestLibvirtdRestarted(t *testing.T) {
+	d, image := startOwnGuest(t)
 	r, state := newRepo(t), testguest.Dir(t)
 	for i, step := range []string{"scratch", "begun", "reading", "read", "ended", "committed"} {
 		t.Run(step, func(t *testing.T) {

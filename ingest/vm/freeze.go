@@ -45,6 +45,27 @@ func (q quiesce) String() string {
 	return "no: " + q.why
 }
 
+// tell puts into the result how the guest was quiesced; a warning has its place among the caller's.
+func (q quiesce) tell(r *Result) {
+	if q.note != "" {
+		r.Notes = append(r.Notes, q.note)
+	}
+	r.Quiesced, r.Frozen = q.String(), q.took
+}
+
+// end waits for a thawer, nil if there is none, and tells whether it has thawed the guest. What was thawed at once is not
+// in the journal any more.
+func (q *quiesce) end(t *thawer, name string) (thawed bool) {
+	if t == nil {
+		return false
+	}
+	if err := t.finish(name); err != nil {
+		q.warning = err.Error()
+		return false
+	}
+	return true
+}
+
 // whyNotFrozen says why freezing is not tried; "" when it is. A warning is due where an agent is expected.
 func whyNotFrozen(g *guest, state libvirt.DomainState, noQuiesce bool) (why, warning string) {
 	switch {

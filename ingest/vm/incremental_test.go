@@ -47,7 +47,11 @@ func TestIncrementals(t *testing.T) {
 	g.Run(prepareIncrements)
 	r := newRepo(t)
 	o := Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t), Verify: true}
-	o.begun = func() { time.Sleep(1500 * time.Millisecond) } // time for the reader to come round at least once
+	o.at = func(step string) {
+		if step == "begun" {
+			time.Sleep(1500 * time.Millisecond) // while frozen: time for the reader to come round at least once
+		}
+	}
 	var all []*Result
 	for i := range 6 {
 		result := backUp(t, r, g, o)

@@ -49,18 +49,18 @@ func Ingest(ctx context.Context, r *repo.Repo, name string, o Options) (*Result,
 
 // run is one backup of one guest.
 type run struct {
-	repo         *repo.Repo
-	host         *virt.Host
-	domain       *libvirt.Domain
-	name, uuid   string // of the guest
-	source       string // "vm/NAME"
-	options      *Options
-	journal      *journal
-	plan         plan
-	checkpoint   string  // the name of the one to be made
-	before, read int64   // of Progress.Read: when the disks were begun, and what they took
-	audited      []int64 // bytes, by disk
-	result       *Result
+	repo       *repo.Repo
+	host       *virt.Host
+	domain     *libvirt.Domain
+	name, uuid string // of the guest
+	source     string // "vm/NAME"
+	options    *Options
+	journal    *journal
+	plan       plan
+	checkpoint string  // the name of the one to be made
+	read       int64   // bytes of its disks
+	audited    []int64 // bytes, by disk
+	result     *Result
 }
 
 // backup makes the snapshot.
@@ -133,7 +133,7 @@ func (r *run) ingest(ctx context.Context, s *repo.Session) (err error) {
 
 // copyAll copies the disks, and returns the files that belong to them.
 func (r *run) copyAll(ctx context.Context, s *repo.Session, src source) ([]file, error) {
-	r.before = r.options.Progress.Read.Load()
+	before := r.options.Progress.Read.Load()
 	watched, finish := watch(ctx, src)
 	r.options.reached("reading")
 	err := r.copyDisks(watched, s, src)
@@ -144,7 +144,7 @@ func (r *run) copyAll(ctx context.Context, s *repo.Session, src source) ([]file,
 	if err != nil {
 		return nil, err
 	}
-	r.read = r.options.Progress.Read.Load() - r.before
+	r.read = r.options.Progress.Read.Load() - before
 	if err := src.check(ctx); err != nil {
 		return nil, err
 	}

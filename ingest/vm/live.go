@@ -42,12 +42,11 @@ type live struct {
 	whyFull     map[string]string // by target, of the others
 
 	noCheckpoint string // why libvirt did not make it
-	begun        func() // see Options
 }
 
 // beginLive begins the job and opens every disk. The caller calls close, which ends it.
 func beginLive(ctx context.Context, r *run) (l *live, err error) {
-	l = &live{journal: r.journal, begun: r.options.begun}
+	l = &live{journal: r.journal}
 	if l.link, err = newLink(r.domain); err != nil {
 		return nil, err
 	}
@@ -212,9 +211,6 @@ func (l *live) try(d *libvirt.Domain, attempts []attempt) error {
 		err := d.BackupBegin(a.job, a.checkpoint, 0)
 		if err == nil {
 			l.settle(a, failed)
-			if l.begun != nil {
-				l.begun()
-			}
 			return nil
 		}
 		failed = err
@@ -299,11 +295,8 @@ func (l *live) opened() []openDisk { return l.disks }
 // tell says what is particular to a live read.
 func (l *live) tell(r *Result) {
 	r.Notes = append(r.Notes, l.notes...)
-	if l.quiesce.note != "" {
-		r.Notes = append(r.Notes, l.quiesce.note)
-	}
+	l.quiesce.tell(r)
 	r.Method = MethodBackup
-	r.Quiesced, r.Frozen = l.quiesce.String(), l.quiesce.took
 	if l.noCheckpoint != "" {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("VM %q: no checkpoint was made, so the next backup reads everything: %s", l.guest.name, l.noCheckpoint))
 	}

@@ -17,14 +17,7 @@ func (l *live) close() error {
 		d.Close()
 	}
 	l.disks = nil
-	thawed := false // by the thawer; what was thawed at once is not in the journal any more
-	if l.thawer != nil {
-		if err := l.thawer.finish(l.guest.name); err != nil {
-			l.quiesce.warning = err.Error()
-		} else {
-			thawed = true
-		}
-	}
+	thawed := l.quiesce.end(l.thawer, l.guest.name)
 	failed := l.endJob()
 	// Whether the job ended or not: until it does, its guest may come to stall.
 	if err := l.resume(); failed == nil {

@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
-	"time"
 
 	"libvirt.org/go/libvirt"
 
-	"vaultfs/internal/nbd"
 	"vaultfs/internal/nbd/qemunbd"
 	"vaultfs/internal/virt"
 )
@@ -25,15 +22,6 @@ type offline struct {
 	images  []fileState
 	servers []*qemunbd.Server
 	disks   []openDisk
-}
-
-// fileState is what must not change while an image is read.
-type fileState struct {
-	path         string
-	dev, ino     uint64
-	size         int64
-	mtime, ctime time.Time
-	device       bool // times of a device node say nothing of its content
 }
 
 // beginOffline opens the images of a domain that is shut off. The caller calls close.
@@ -78,29 +66,23 @@ func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 	if err != nil {
 		return err
 	}
-	layers := make([]qemunbd.Layer, len(chain))
-	for i, l := range chain {
-		state, err := stateOf(l.path)
-		if err != nil {
-			return fmt.Errorf("disk %s: %w", d.target, err)
-		}
-		o.images = append(o.images, state)
-		layers[i] = qemunbd.Layer{Path: l.path, Format: l.format}
+	images, err := statesOf(chain)
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
+	o.images = append(o.images, images...)
 	bitmap, err := offlineBitmap(ctx, r, d, chain)
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
-	options := qemunbd.Options{Chain: layers, Connections: connections}
+	name := ""
 	if bitmap.whole {
-		options.Bitmap = r.plan.from
+		name = r.plan.from
 	}
-	server, err := qemunbd.Start(ctx, options)
-	if err != nil {
-		return fmt.Errorf("disk %s: %w", d.target, err)
+	server, one, err := serveChain(ctx, d, chain, name)
+	if server != nil {
+		o.servers = append(o.servers, server)
 	}
-	o.servers = append(o.servers, server)
-	one, err := dialOffline(ctx, server, d, options.Bitmap)
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
@@ -109,19 +91,6 @@ func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 	}
 	o.disks = append(o.disks, one)
 	return nil
-}
-
-// dialOffline connects to a server, and asks for its bitmap if it has one.
-func dialOffline(ctx context.Context, server *qemunbd.Server, d *disk, bitmap string) (openDisk, error) {
-	options := nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections, Timeout: nbdTimeout}
-	one := openDisk{disk: *d}
-	if bitmap != "" {
-		one.bitmap = nbd.ContextDirtyBitmap + bitmap
-		options.Contexts = append(options.Contexts, one.bitmap)
-	}
-	var err error
-	one.Client, err = server.Dial(ctx, options)
-	return one, err
 }
 
 // offlineBitmap looks for the base's bitmap in the images of a guest that is shut off. It is of use only if all that was
@@ -182,35 +151,6 @@ func resolveVolume(h *virt.Host, d *disk) error {
 	}
 	d.path = path
 	return nil
-}
-
-func stateOf(path string) (fileState, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return fileState{}, err
-	}
-	s := st.Sys().(*syscall.Stat_t)
-	return fileState{
-		path: path, dev: s.Dev, ino: s.Ino, size: st.Size(), device: !st.Mode().IsRegular(),
-		mtime: st.ModTime(), ctime: time.Unix(s.Ctim.Unix()),
-	}, nil
-}
-
-// changed says what differs from a later state; "" when nothing does.
-func (a fileState) changed(b fileState) string {
-	switch {
-	case a.dev != b.dev || a.ino != b.ino:
-		return "replaced"
-	case a.device:
-		return ""
-	case a.size != b.size:
-		return "resized"
-	case !a.mtime.Equal(b.mtime):
-		return "written to"
-	case !a.ctime.Equal(b.ctime):
-		return "changed (its owner, mode, links or times)"
-	}
-	return ""
 }
 
 // check makes sure that nothing could write to the images since they were opened.

@@ -123,11 +123,11 @@ type Options struct {
 	ShutdownTimeout time.Duration // how long it may take to; 0 is DefaultShutdownTimeout
 
 	keepFree func(size int64) int64 // in place of the function of that name
-	begun    func()                 // called when the job has begun and the guest is still frozen
-	at       func(step string)      // called at each step of a live backup, see reached
+	at       func(step string)      // called at each step of a backup of a running guest, see reached
 }
 
-// reached says that a live backup has come to a step: journal, scratch, frozen, begun, reading, read, ended, committed.
+// reached says that the backup of a running guest has come to a step: journal, scratch, frozen, begun (still frozen),
+// reading, read, ended, committed; with overlays also asking, and of each of them committing, ready, marked, pivoted.
 func (o *Options) reached(step string) {
 	if o.at != nil {
 		o.at(step)

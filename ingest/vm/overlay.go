@@ -8,7 +8,6 @@ import (
 
 	"libvirt.org/go/libvirt"
 
-	"vaultfs/internal/nbd"
 	"vaultfs/internal/nbd/qemunbd"
 	"vaultfs/internal/virt"
 )
@@ -203,27 +202,21 @@ func (o *overlays) serve(ctx context.Context, d *disk, path string) error {
 	if err != nil {
 		return err
 	}
-	layers := make([]qemunbd.Layer, len(chain))
-	for i, l := range chain {
-		state, err := stateOf(l.path)
-		if err != nil {
-			return err
-		}
-		o.images = append(o.images, state)
-		layers[i] = qemunbd.Layer{Path: l.path, Format: l.format}
-	}
-	server, err := qemunbd.Start(ctx, qemunbd.Options{Chain: layers, Connections: connections})
+	images, err := statesOf(chain)
 	if err != nil {
 		return err
 	}
-	o.servers = append(o.servers, server)
-	options := nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections, Timeout: nbdTimeout}
-	c, err := server.Dial(ctx, options)
+	o.images = append(o.images, images...)
+	server, one, err := serveChain(ctx, d, chain, "")
+	if server != nil {
+		o.servers = append(o.servers, server)
+	}
 	if err != nil {
 		return err
 	}
-	o.sizes[d.target] = c.Size()
-	o.disks = append(o.disks, openDisk{disk: *d, Client: c, whyFull: everythingRead})
+	one.whyFull = everythingRead
+	o.sizes[d.target] = one.Size()
+	o.disks = append(o.disks, one)
 	return nil
 }
 
@@ -239,14 +232,7 @@ func (o *overlays) files() ([]file, error) {
 func (o *overlays) close() error {
 	defer o.link.close()
 	served := o.stopServing() // QEMU cannot write to an image that another process has open
-	thawed := false           // by the thawer; what was thawed at once is not in the journal any more
-	if o.thawer != nil {
-		if err := o.thawer.finish(o.guest.name); err != nil {
-			o.quiesce.warning = err.Error()
-		} else {
-			thawed = true
-		}
-	}
+	thawed := o.quiesce.end(o.thawer, o.guest.name)
 	m := newMerger(o.link, o.journal)
 	m.reached = o.options.reached
 	failed := m.all()
@@ -278,14 +264,11 @@ func (o *overlays) stopServing() (failed error) {
 // tell says what is particular to this way of reading.
 func (o *overlays) tell(r *Result) {
 	r.Notes = append(r.Notes, o.notes...)
-	if o.quiesce.note != "" {
-		r.Notes = append(r.Notes, o.quiesce.note)
-	}
+	o.quiesce.tell(r)
 	if o.stopped {
 		r.Notes = append(r.Notes, "the guest stopped while it was read; the snapshot is of the moment when the reading began")
 	}
 	r.Method = MethodSnapshot
-	r.Quiesced, r.Frozen = o.quiesce.String(), o.quiesce.took
 	if o.quiesce.warning != "" {
 		r.Warnings = append(r.Warnings, o.quiesce.warning)
 	}

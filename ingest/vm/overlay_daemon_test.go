@@ -2,7 +2,6 @@ package vm
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,18 +14,7 @@ import (
 // guest, and QEMU's commit, go on.
 func TestLibvirtdRestartedUnderOverlays(t *testing.T) {
 	t.Parallel()
-	d := startOwnDaemon(t)
-	image := filepath.Join(d.dir, "vda.qcow2")
-	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", image, "64M")
-	fill(t, image)
-	xml := filepath.Join(d.dir, "guest.xml")
-	if err := os.WriteFile(xml, []byte(`<domain type='qemu'><name>own</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os>
-		<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='`+image+`'/><target dev='vda' bus='virtio'/></disk></devices></domain>`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d.virsh("define", xml)
-	d.virsh("start", "own")
-	t.Cleanup(func() { d.virsh("destroy", "own") })
+	d, image := startOwnGuest(t)
 	r, state := newRepo(t), testguest.Dir(t)
 	for i, steps := range [][]string{{"journal", "begun", "read", "ready", "pivoted"}, {"frozen", "reading", "committing", "marked", "ended"}} {
 		t.Run(strings.Join(steps, " "), func(t *testing.T) {
