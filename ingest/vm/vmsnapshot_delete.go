@@ -32,26 +32,36 @@ type DeleteResult struct {
 // An external snapshot is gone from the moment that the first byte is committed, so libvirt's name of it goes first. If
 // that is not finished then the journal has it, as it has the overlays of a backup, and Recover finishes it.
 func DeleteSnapshot(ctx context.Context, vm, snapshot string, o DeleteOptions) (*DeleteResult, error) {
-	at, err := openGuest(ctx, o.Connect, o.StateDir, vm)
+	r := new(DeleteResult)
+	err := withSnapshot(ctx, vm, snapshot, o, func(at *atGuest, s *libvirt.DomainSnapshot, one VMSnapshot) error {
+		r.VMSnapshot, r.Done = one, at.done
+		if one.Kind == KindInternal {
+			return deleteInternal(at, s, r)
+		}
+		return deleteExternal(ctx, at, s, r)
+	})
 	if err != nil {
 		return nil, err
+	}
+	return r, nil
+}
+
+// withSnapshot calls do with a VM that nobody else is at, and a snapshot of it that was made by vaultfs.
+func withSnapshot(ctx context.Context, vm, snapshot string, o DeleteOptions, do func(*atGuest, *libvirt.DomainSnapshot, VMSnapshot) error) error {
+	at, err := openGuest(ctx, o.Connect, o.StateDir, vm)
+	if err != nil {
+		return err
 	}
 	defer at.close()
 	s, one, err := findSnapshot(at, snapshot)
 	if err != nil {
-		return nil, fmt.Errorf("VM %q: %w", vm, err)
+		return fmt.Errorf("VM %q: %w", vm, err)
 	}
 	defer s.Free()
-	r := &DeleteResult{VMSnapshot: one, Done: at.done}
-	if one.Kind == KindInternal {
-		err = deleteInternal(at, s, r)
-	} else {
-		err = deleteExternal(ctx, at, s, r)
+	if err := do(at, s, one); err != nil {
+		return fmt.Errorf("VM %q: snapshot %s: %w", vm, snapshot, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("VM %q: snapshot %s: %w", vm, snapshot, err)
-	}
-	return r, nil
+	return nil
 }
 
 // findSnapshot finds one of ours by name. The caller frees it.

@@ -31,27 +31,22 @@ type RevertResult struct {
 // lost. An internal snapshot can be gone back to again; an external one is gone with its overlays. It is refused for a
 // VM that runs or is saved, for a snapshot that is not ours, and for one that others lie on.
 func RevertSnapshot(ctx context.Context, vm, snapshot string, o DeleteOptions) (*RevertResult, error) {
-	at, err := openGuest(ctx, o.Connect, o.StateDir, vm)
+	r := new(RevertResult)
+	err := withSnapshot(ctx, vm, snapshot, o, func(at *atGuest, s *libvirt.DomainSnapshot, one VMSnapshot) error {
+		r.VMSnapshot, r.Done = one, at.done
+		if err := mayRevert(at); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if one.Kind == KindInternal {
+			return revertInternal(at, s, r)
+		}
+		return revertExternal(at, s, r)
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer at.close()
-	s, one, err := findSnapshot(at, snapshot)
-	if err != nil {
-		return nil, fmt.Errorf("VM %q: %w", vm, err)
-	}
-	defer s.Free()
-	r := &RevertResult{VMSnapshot: one, Done: at.done}
-	if err = mayRevert(at); err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && one.Kind == KindInternal {
-		err = revertInternal(at, s, r)
-	} else if err == nil {
-		err = revertExternal(at, s, r)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("VM %q: snapshot %s: %w", vm, snapshot, err)
 	}
 	return r, nil
 }
