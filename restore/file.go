@@ -45,7 +45,7 @@ func writeFile(ctx context.Context, s *Source, dest string, force bool, p *Progr
 	if err := publish(f.Name(), dest, force); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 // publish gives a file its name.
@@ -63,7 +63,8 @@ func publish(temp, dest string, force bool) error {
 	return err
 }
 
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory durable.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -147,7 +147,7 @@ func (s *tpmState) write() (w *restore.Written, err error) {
 	if err := unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, s.dir, unix.RENAME_NOREPLACE); err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(s.dir)); err != nil {
+	if err := restore.SyncDir(filepath.Dir(s.dir)); err != nil {
 		os.RemoveAll(s.dir)
 		return nil, err
 	}
@@ -196,13 +196,4 @@ func giveToTPM(path string) error {
 		return nil
 	}
 	return os.Lchown(path, uid, gid)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
