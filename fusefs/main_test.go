@@ -104,7 +104,13 @@ func mount(t testing.TB, r Repository, o Options) (dir string, reported *sink) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Unmount(); err != nil {
+		// A program that another test starts at this moment has our open files
+		// until it comes to exec, which on a busy machine may take a while.
+		err := s.Unmount()
+		for end := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(end); err = s.Unmount() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err != nil {
 			t.Error(err)
 			Unmount(dir, true)
 		}
