@@ -7,7 +7,8 @@ GO    ?= go
 TAGS  := -tags libvirt_dlopen
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PKGS  := gcc libc6-dev qemu-utils qemu-system-x86 seabios libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients \
-         swtpm swtpm-tools ovmf mmdebstrap extlinux syslinux-common parted e2fsprogs fuse3 nbdkit libnbd-bin util-linux procps
+         swtpm swtpm-tools ovmf mmdebstrap extlinux syslinux-common parted e2fsprogs fuse3 nbdkit libnbd-bin util-linux procps \
+         postgresql postgresql-client postgresql-contrib rsync tar zstd gzip lzop acl attr libcap2-bin
 BUILDINFO := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: help build install demo test unit race lint fuzz deps clean

@@ -28,6 +28,10 @@ type SessionOptions struct {
 	// Base is an earlier snapshot, mostly of the same source, from whose disks
 	// segments may be taken over; nil for none. See Session.OpenBase.
 	Base *Snapshot
+	// Inspect is called by Commit when everything is stored and its structure
+	// has been checked, before the snapshot exists; nil for nothing. It can read
+	// what the snapshot will hold. With its error the commit fails.
+	Inspect func(ctx context.Context, open func(Item) (*File, error)) error
 }
 
 // Stats counts what a session has done so far.

@@ -19,6 +19,7 @@ import (
 const (
 	ItemDisk = format.ItemDisk
 	ItemFile = format.ItemFile
+	ItemTree = format.ItemTree
 )
 
 // A Summary counts what an ingest did, and an Origin tells where an item came
@@ -28,10 +29,10 @@ type (
 	Origin  = format.ItemOrigin
 )
 
-// An Item is a disk or a file of a snapshot.
+// An Item is a disk, a file or a tree of a snapshot.
 type Item struct {
 	Name string
-	Kind string // ItemDisk or ItemFile
+	Kind string // ItemDisk, ItemFile or ItemTree
 	Size int64  // bytes
 	Root chunk.ID
 	Origin

@@ -5,13 +5,15 @@ type Kind uint8
 
 // The kinds of chunk. Every kind but Data starts with a child list. Kinds below
 // firstPrivate hold no content and lie in structure packs; those from it on
-// (such as directories, when there are any) lie in data packs.
+// lie in data packs.
 const (
 	Data     Kind = 1 // bytes of a guest disk, a file or a stream
 	DiskMap  Kind = 2 // where the chunks of one segment of a disk lie
 	DiskPage Kind = 3 // the maps of a row of segments
 	DiskRoot Kind = 4 // the pages of a disk
 	Stream   Kind = 5 // the chunks of a stream, in a tree of nodes
+
+	Directory Kind = 128 // entries of a directory, in a tree of nodes
 )
 
 const firstPrivate Kind = 128
@@ -32,6 +34,8 @@ func (k Kind) String() string {
 		return "disk root"
 	case Stream:
 		return "stream node"
+	case Directory:
+		return "directory node"
 	}
 	return "unknown kind"
 }

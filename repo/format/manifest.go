@@ -46,10 +46,10 @@ type ManifestStructure struct {
 	Machine      string     `cbor:"10,keyasint"` // what the source is: a domain's UUID
 }
 
-// An Item is a disk or a file of a snapshot.
+// An Item is a disk, a file or a tree of a snapshot.
 type Item struct {
 	Name string   `cbor:"1,keyasint"` // "vda", "domain.xml"
-	Kind string   `cbor:"2,keyasint"` // ItemDisk or ItemFile
+	Kind string   `cbor:"2,keyasint"` // ItemDisk, ItemFile or ItemTree
 	Size int64    `cbor:"3,keyasint"` // bytes
 	Root chunk.ID `cbor:"4,keyasint"` // a chunk of kind DiskRoot or Stream
 	// Checkpoint names what the next backup of a disk can start from, such as a
@@ -61,6 +61,7 @@ type Item struct {
 const (
 	ItemDisk = "disk"
 	ItemFile = "file"
+	ItemTree = "tree"
 )
 
 // A ManifestPrivate is what only someone who can read the data may know.

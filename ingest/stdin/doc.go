@@ -1,0 +1,2 @@
+// Package stdin backs up what comes from standard input.
+package stdin

@@ -1,0 +1,2 @@
+// Package tar backs up tar archives, member by member, as trees.
+package tar

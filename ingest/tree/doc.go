@@ -1,0 +1,2 @@
+// Package tree backs up a directory and all that is below it.
+package tree

@@ -1,0 +1,2 @@
+// Package postgres makes a database from a stored dump.
+package postgres

@@ -1,0 +1,2 @@
+// Package tar writes a stored tree as a tar archive.
+package tar

@@ -1,0 +1,2 @@
+// Package tree puts a stored tree back into a directory.
+package tree
