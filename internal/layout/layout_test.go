@@ -47,6 +47,7 @@ var may = map[string][]string{
 	"restore/vm":           {"repo", "restore", "internal/virt"},
 	"fusefs":               {"repo", "internal/qcow2", "internal/vma", "internal/paths"},
 	"internal/testguest":   {},
+	"internal/testtree":    {},
 	"internal/layout":      {},
 	"cmd/vaultfs": {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "ingest/tree", "ingest/rsync", "ingest/tar",
 		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/paths"},
