@@ -4,6 +4,7 @@
 //	                              disks/vda.raw
 //	                              domain.xml
 //	vm/win11/latest -> 2026-11-21T18-00-00Z
+//	tree/etc/2026-11-21T18-00-00Z/ the tree itself
 //
 // # Names
 //
@@ -18,6 +19,24 @@
 // looks like a snapshot or reads "latest", and of a file named "disks". An empty
 // component is a lone "%". This can be undone, except where a name would be longer
 // than 240 bytes: it is cut, and ends in "%~" and a hash of the whole.
+//
+// # Trees
+//
+// A stored tree shows what stat(2), readlink(2), getxattr(2) and SEEK_HOLE showed
+// of the source: modes with set-user-ID bits, owners, times to the nanosecond
+// before 1970 and after 2106, blocks, devices, extended attributes, access control
+// lists, capabilities, and names of any bytes, which are not escaped. Names of one
+// file have one inode. What a source does not tell, such as the blocks of a tar
+// archive, is made up. The time of access is that of modification. A snapshot that
+// is a tree and nothing else is the tree's root.
+//
+// # Permissions
+//
+// Only who mounted the tree can see it, and sees all of it whatever the modes say:
+// the repository is his. With AllowOther the kernel lets everybody do what the
+// modes, owners and access control lists of the files allow. Programs can be run
+// from the tree, but set-user-ID bits and capabilities have no effect there, and
+// devices cannot be opened.
 //
 // # Caching
 //

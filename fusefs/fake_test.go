@@ -22,6 +22,7 @@ type fakeRepository struct {
 	mu        sync.Mutex
 	snapshots []*repo.Snapshot
 	disks     map[string]*fakeDisk // by item name
+	trees     map[string]*fakeTree // by the item's root
 	unlisted  error                // beside the snapshots
 
 	lists, opens atomic.Int64
@@ -63,6 +64,15 @@ func (r *fakeRepository) OpenDisk(ctx context.Context, it repo.Item) (Disk, erro
 
 func (r *fakeRepository) OpenFile(_ context.Context, it repo.Item) (File, error) {
 	return strings.NewReader(fileContent(it.Name)), nil
+}
+
+func (r *fakeRepository) OpenTree(_ context.Context, it repo.Item) (Tree, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.trees[it.Root.String()]; t != nil {
+		return t, nil
+	}
+	return nil, errFakeDamage
 }
 
 // fileContent is what every file item of a name holds.

@@ -15,19 +15,23 @@ const (
 	plainFile      // a file as it was stored
 	rawDisk        // a disk's bytes
 	qcow2Disk      // a disk as a qcow2 file
+	treeRoot       // the root of a stored tree
 )
 
 // entry is a directory or a file inside a snapshot.
 type entry struct {
 	path     string // escaped, relative to the snapshot's directory; "" for that itself
 	form     form
-	item     repo.Item         // of a file
+	item     repo.Item         // of a file or a tree
 	children map[string]*entry // of a directory, by name
 	names    []string          // of the children, sorted
 }
 
 // layOut makes the tree of a snapshot's inside.
 func layOut(s *repo.Snapshot) *entry {
+	if len(s.Items) == 1 && s.Items[0].Kind == repo.ItemTree && s.Items[0].Name == repo.WholeTree {
+		return &entry{form: treeRoot, item: s.Items[0]}
+	}
 	root := newDirectory("")
 	for _, it := range s.Items {
 		switch it.Kind {
@@ -36,11 +40,9 @@ func layOut(s *repo.Snapshot) *entry {
 			disks.put(escape(it.Name)+".raw", entry{form: rawDisk, item: it})
 			disks.put(escape(it.Name)+".qcow2", entry{form: qcow2Disk, item: it})
 		case repo.ItemFile:
-			dir, path := root, itemPath(it.Name)
-			for _, name := range path[:len(path)-1] {
-				dir = dir.descend(name)
-			}
-			dir.put(path[len(path)-1], entry{form: plainFile, item: it})
+			root.place(it, plainFile)
+		case repo.ItemTree:
+			root.place(it, treeRoot)
 		}
 	}
 	root.sort()
@@ -60,7 +62,16 @@ func (e *entry) descend(name string) *entry {
 	return e.children[free]
 }
 
-// put adds a file. A name that is taken gets a number.
+// place adds a file or a tree under its item's name, which may be a path.
+func (e *entry) place(it repo.Item, f form) {
+	path := itemPath(it.Name)
+	for _, name := range path[:len(path)-1] {
+		e = e.descend(name)
+	}
+	e.put(path[len(path)-1], entry{form: f, item: it})
+}
+
+// put adds a file or a tree. A name that is taken gets a number.
 func (e *entry) put(name string, file entry) {
 	name = e.free(name, func(*entry) bool { return false })
 	file.path = join(e.path, name)

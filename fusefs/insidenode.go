@@ -37,8 +37,12 @@ func (n *insideNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 		return nil, e
 	}
 	child := n.dir.children[name]
-	if child == nil {
+	switch {
+	case child == nil:
 		return nil, syscall.ENOENT
+	case child.form == treeRoot:
+		out.SetEntryTimeout(forever)
+		return n.lookupTree(ctx, name, n.snapshot, child, out)
 	}
 	out.SetEntryTimeout(forever)
 	out.SetAttrTimeout(forever)
@@ -79,7 +83,7 @@ func (t *tree) enter(ctx context.Context, s *snapshot) syscall.Errno {
 
 func insideIdentity(s *snapshot, e *entry) fs.StableAttr {
 	mode := uint32(fileMode)
-	if e.form == directory {
+	if e.form == directory || e.form == treeRoot {
 		mode = dirMode
 	}
 	return identity(mode, "snapshot", s.ID, e.path)

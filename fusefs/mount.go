@@ -115,20 +115,26 @@ func fuseOptions(o Options) *fs.Options {
 			o.Log(line)
 		}
 	}), "", 0)
+	options := []string{"ro", "nosuid", "nodev"}
+	if o.AllowOther {
+		options = append(options, "default_permissions")
+	}
 	return &fs.Options{
-		RootStableAttr: &fs.StableAttr{Ino: fuse.FUSE_ROOT_ID},
-		Logger:         logger,
+		RootStableAttr:  &fs.StableAttr{Ino: fuse.FUSE_ROOT_ID},
+		NullPermissions: true, // a file may have none
+		Logger:          logger,
 		MountOptions: fuse.MountOptions{
 			AllowOther:               o.AllowOther,
-			Options:                  []string{"ro", "nosuid", "nodev", "noexec", "default_permissions"},
+			Options:                  options,
 			DirectMount:              true, // as root; fusermount3 otherwise
-			DirectMountFlags:         unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
+			DirectMountFlags:         unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
 			FsName:                   subtype,
 			Name:                     subtype,
 			MaxWrite:                 maxRead,
 			MaxBackground:            maxBackground,
+			EnableAcl:                o.AllowOther, // of what others may do, the kernel asks modes and access control lists
+			EnableSymlinkCaching:     true,
 			DisableReadDirPlus:       true,
-			DisableXAttrs:            true,
 			DisableSplice:            true, // answers come from memory; go-fuse would try a pipe first
 			ExplicitDataCacheControl: true,
 			Logger:                   logger,

@@ -150,7 +150,7 @@ func TestMountOptions(t *testing.T) {
 		if !strings.Contains(line, dir) {
 			continue
 		}
-		for _, want := range []string{"ro,nosuid,nodev,noexec", "- fuse.vaultfs vaultfs ro", "default_permissions", "allow_other", "max_read=1048576"} {
+		for _, want := range []string{"ro,nosuid,nodev", "- fuse.vaultfs vaultfs ro", "default_permissions", "allow_other", "max_read=1048576"} {
 			if !strings.Contains(line, want) {
 				t.Errorf("no %s in %s", want, line)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 
 	"vaultfs/internal/qcow2"
 	"vaultfs/repo"
@@ -17,6 +18,7 @@ type Repository interface {
 	Snapshots(ctx context.Context) ([]*repo.Snapshot, error)
 	OpenDisk(ctx context.Context, it repo.Item) (Disk, error)
 	OpenFile(ctx context.Context, it repo.Item) (File, error)
+	OpenTree(ctx context.Context, it repo.Item) (Tree, error)
 	// Pin makes a read lease that names no snapshot yet. The purpose is shown to
 	// others.
 	Pin(ctx context.Context, purpose string) (Pin, error)
@@ -43,6 +45,22 @@ type Disk interface {
 type File interface {
 	io.ReaderAt
 	Size() int64 // bytes
+}
+
+// Tree is an open tree of files. It holds nothing that would have to be closed,
+// and what it returns is not changed.
+type Tree interface {
+	// Root is the entry of the tree itself, which has no name.
+	Root() *repo.Entry
+	// Lookup finds a name in a directory. One that is not there is repo.ErrNotFound.
+	Lookup(ctx context.Context, dir *repo.Entry, name string) (*repo.Entry, error)
+	// Entries gives the entries of a directory whose names come after one, in
+	// the order of their bytes, or all after "". An error is the last it gives.
+	Entries(ctx context.Context, dir *repo.Entry, after string) iter.Seq2[*repo.Entry, error]
+	// Open opens a regular file.
+	Open(ctx context.Context, e *repo.Entry) (File, error)
+	// Xattr returns the value of an extended attribute.
+	Xattr(ctx context.Context, x *repo.Xattr) ([]byte, error)
 }
 
 // Pin is a read lease.
@@ -77,6 +95,24 @@ func (o opened) OpenFile(ctx context.Context, it repo.Item) (File, error) {
 	return f, nil
 }
 
+func (o opened) OpenTree(ctx context.Context, it repo.Item) (Tree, error) {
+	t, err := o.Repo.OpenTree(ctx, it)
+	if err != nil {
+		return nil, err
+	}
+	return openedTree{t}, nil
+}
+
 func (o opened) Pin(ctx context.Context, purpose string) (Pin, error) {
 	return o.Repo.Pin(ctx, purpose)
+}
+
+type openedTree struct{ *repo.Tree }
+
+func (t openedTree) Open(ctx context.Context, e *repo.Entry) (File, error) {
+	f, err := t.Tree.Open(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }

@@ -59,6 +59,9 @@ func (n *sourceNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	}
 	out.SetAttrTimeout(forever)
 	if s := d.snapshots[name]; s != nil {
+		if s.inside().form == treeRoot {
+			return n.lookupTree(ctx, name, s, s.inside(), out)
+		}
 		n.owner.attr(&out.Attr, dirMode, 0, 0, s.Time)
 		return n.NewInode(ctx, &insideNode{node{tree: n.tree}, s, s.inside()}, insideIdentity(s, s.inside())), 0
 	}

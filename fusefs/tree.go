@@ -6,6 +6,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // tree is what all nodes of one mount share.
@@ -42,9 +43,22 @@ type node struct {
 // Statfs tells the length of names. The space that a repository takes is not the
 // tree's.
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
-	out.NameLen = maxName
-	out.Bsize = blockSize
+	out.NameLen = 255 // bytes; those that are made up are shorter
+	out.Bsize, out.Frsize = blockSize, blockSize
 	return 0
 }
 
-var _ fs.NodeStatfser = (*node)(nil)
+// Access implements [fs.NodeAccesser]. It is asked only where nobody but who
+// mounted the tree can see it, and that is who may read all of the repository.
+// Where others can, the kernel decides by modes and access control lists.
+func (n *node) Access(_ context.Context, mask uint32) syscall.Errno {
+	if mask&unix.W_OK != 0 {
+		return syscall.EROFS
+	}
+	return 0
+}
+
+var (
+	_ fs.NodeStatfser = (*node)(nil)
+	_ fs.NodeAccesser = (*node)(nil)
+)
