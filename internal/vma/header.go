@@ -119,15 +119,20 @@ func unfit(name string) string {
 	return ""
 }
 
-// encode makes the header as Proxmox's own writer does: blobs in the order
-// name, data, name, data… of the configs, then the names of the drives.
+// encode makes the header byte for byte as Proxmox's own writer does: blobs in
+// the order name, data, name, data… of the configs, then the names of the
+// drives, in a buffer that grows by whole sectors of what a blob needs.
 func (h *Header) encode() ([]byte, error) {
 	if err := h.Validate(); err != nil {
 		return nil, err
 	}
 	b, be := make([]byte, fixedHeaderSize+1), binary.BigEndian
+	room := 0 // of the buffer
 	blob := func(p []byte) uint32 {
 		at := len(b) - fixedHeaderSize
+		if at+2+len(p) > room {
+			room += (2 + len(p) + sectorSize - 1) / sectorSize * sectorSize
+		}
 		b = append(binary.LittleEndian.AppendUint16(b, uint16(len(p))), p...)
 		return uint32(at)
 	}
@@ -149,7 +154,7 @@ func (h *Header) encode() ([]byte, error) {
 	be.PutUint64(b[atCreated:], uint64(h.Created))
 	be.PutUint32(b[atBlobs:], fixedHeaderSize)
 	be.PutUint32(b[atBlobsSize:], uint32(len(b)-fixedHeaderSize))
-	size := (len(b) + sectorSize - 1) / sectorSize * sectorSize
+	size := fixedHeaderSize + max(room, sectorSize)
 	if size > maxHeaderSize {
 		return nil, fmt.Errorf("the archive's header would have %d bytes, more than %d", size, maxHeaderSize)
 	}
