@@ -33,11 +33,7 @@ func CopyDisk(ctx context.Context, s *repo.Session, img Image, p *Progress) (chu
 		workers.Go(func() error {
 			c := newSegmentCopier(s, img, p)
 			for i := range segments {
-				m, err := c.copy(ctx2, i)
-				if err == nil {
-					err = w.SetSegment(ctx2, c.lane, i, m)
-				}
-				if err != nil {
+				if err := c.copyTo(ctx2, w, i); err != nil {
 					return err
 				}
 			}
@@ -86,6 +82,15 @@ func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
 		c.free <- make([]byte, chunk.DiskMax+windowSize)
 	}
 	return c
+}
+
+// copyTo stores segment i of the image as that of a disk.
+func (c *segmentCopier) copyTo(ctx context.Context, w *repo.DiskWriter, i int64) error {
+	m, err := c.copy(ctx, i)
+	if err != nil {
+		return err
+	}
+	return w.SetSegment(ctx, c.lane, i, m)
 }
 
 // copy stores segment i of the image and returns its map.
