@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -172,4 +173,70 @@ func (p *printer) deletedVMSnapshot(r *vm.DeleteResult) {
 		p.remark("%s\n", what)
 	}
 	p.remark("deleted the snapshot %s of the VM %s\n", r.Name, r.VM)
+}
+
+// vmOutcomes sums up a run over several VMs.
+func (p *printer) vmOutcomes(list []vmOutcome) {
+	if p.json {
+		p.object(vmsJSON{"vms", list})
+		return
+	}
+	t := newTable("VM", "MODE", "READ", "STORED", "SNAPSHOT", "OUTCOME")
+	for _, o := range list {
+		outcome, snapshot := "backed up", o.Snapshot
+		if o.Mode == modeSnapshot {
+			outcome = "snapshot made, not a backup"
+		} else {
+			snapshot = snapshot[:min(8, len(snapshot))]
+		}
+		switch {
+		case !o.Done:
+			outcome = "FAILED: " + o.Error
+		case o.Warnings > 0:
+			outcome = "with " + count(int64(o.Warnings), "warning")
+		}
+		if !o.Done {
+			t.AppendRow(table.Row{o.VM, "", "", "", "", outcome})
+			continue
+		}
+		t.AppendRow(table.Row{o.VM, o.Mode, iec(o.Read), iec(o.Stored), snapshot, outcome})
+	}
+	p.table(t)
+}
+
+// recovered tells what was set right.
+func (p *printer) recovered(list []vm.Recovered) {
+	if p.json {
+		j := []recoveredJSON{}
+		for _, r := range list {
+			one := recoveredJSON{VM: r.VM, UUID: r.UUID, Done: append([]string{}, r.Done...)}
+			if r.Err != nil {
+				one.Error = r.Err.Error()
+			}
+			j = append(j, one)
+		}
+		p.object(j)
+		return
+	}
+	if len(list) == 0 {
+		p.remark("nothing is left to be set right\n")
+	}
+	for _, r := range list {
+		for _, what := range r.Done {
+			p.text("%s: %s\n", vmLabel(r), what)
+		}
+		switch {
+		case r.Err != nil:
+			p.warn(fmt.Sprintf("%s: %v", vmLabel(r), r.Err))
+		case len(r.Done) == 0:
+			p.text("%s: it is as it was found\n", vmLabel(r))
+		}
+	}
+}
+
+func vmLabel(r vm.Recovered) string {
+	if r.VM != "" {
+		return "VM " + r.VM
+	}
+	return "VM " + r.UUID
 }

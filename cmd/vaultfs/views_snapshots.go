@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"vaultfs/repo"
+)
+
+func (p *printer) snapshots(all []*repo.Snapshot) {
+	if p.json {
+		j := []snapshotJSON{}
+		for _, s := range all {
+			j = append(j, toSnapshotJSON(s))
+		}
+		p.object(j)
+		return
+	}
+	if len(all) == 0 {
+		p.remark("there are no snapshots yet\n")
+		return
+	}
+	t := newTable("ID", "TIME", "SOURCE", "ITEMS", "SIZE", "NEW", "STORED", "VERIFIED")
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 5, Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Number: 6, Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Number: 7, Align: text.AlignRight, AlignHeader: text.AlignRight},
+	})
+	for _, s := range all {
+		t.AppendRow(table.Row{s.Short(), localTime(s.Time), s.Source, itemNames(s), iec(s.Size()),
+			iec(s.Info.Summary.BytesNew), iec(s.Info.Summary.BytesStored), yesNo(wasVerified(s))})
+	}
+	p.table(t)
+}
+
+// wasVerified tells whether what was written was read back. The ingesters say
+// "not …" when it was not.
+func wasVerified(s *repo.Snapshot) bool {
+	return s.Info.Verified != "" && !strings.HasPrefix(s.Info.Verified, "not ")
+}
+
+func itemNames(s *repo.Snapshot) string {
+	var names []string
+	for _, it := range s.Items {
+		names = append(names, it.Name)
+	}
+	const most = 4
+	if len(names) > most {
+		names = append(names[:most], "…")
+	}
+	return strings.Join(names, " ")
+}
+
+func (p *printer) snapshot(s *repo.Snapshot) {
+	if p.json {
+		p.object(toSnapshotJSON(s))
+		return
+	}
+	t := newTable()
+	fact := func(name, value string) {
+		if value != "" {
+			t.AppendRow(table.Row{name, value})
+		}
+	}
+	fact("snapshot", s.ID)
+	fact("source", fmt.Sprintf("%s (number %d)", s.Source, s.Seq))
+	fact("time", fmt.Sprintf("%s (%s)", localTime(s.Time), s.Time.UTC().Format(time.RFC3339)))
+	fact("previous", s.Previous)
+	fact("host", s.Info.Host)
+	fact("machine", s.Info.Machine)
+	fact("made by", s.Info.Program)
+	fact("mode", s.Info.Mode)
+	fact("method", s.Info.Method)
+	fact("quiesced", s.Info.Quiesced)
+	fact("verified", s.Info.Verified)
+	fact("read", readFact(s))
+	fact("new", newFact(s))
+	for _, note := range s.Info.Notes {
+		fact("note", note)
+	}
+	p.table(t)
+	t = newTable("ITEM", "KIND", "BYTES", "FORMAT", "FROM", "NOTE")
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight}})
+	for _, it := range s.Items {
+		t.AppendRow(table.Row{it.Name, it.Kind, it.Size, it.Format, it.Path, it.Note})
+	}
+	p.text("\n")
+	p.table(t)
+	t = newTable()
+	for _, it := range s.Items {
+		if it.How != "" {
+			t.AppendRow(table.Row{it.Name, howFact(it)})
+		}
+		if it.Checkpoint != "" {
+			t.AppendRow(table.Row{it.Name, "the next backup can start from the checkpoint " + it.Checkpoint})
+		}
+	}
+	if t.Length() > 0 {
+		p.text("\n")
+		p.table(t)
+	}
+}
+
+// howFact tells how much of a disk was read, and why.
+func howFact(it repo.Item) string {
+	dirty := ""
+	if it.Dirty > 0 {
+		dirty = fmt.Sprintf(", %s called changed", iec(it.Dirty))
+	}
+	return fmt.Sprintf("%s; %s read%s, %s new, stored as %s", it.How, iec(it.Read), dirty, iec(it.New), iec(it.Stored))
+}
+
+func readFact(s *repo.Snapshot) string {
+	m := s.Info.Summary
+	took := time.Duration(m.Milliseconds) * time.Millisecond
+	fact := fmt.Sprintf("%s of %s in %s", iec(m.BytesRead), iec(m.BytesTotal), round(took))
+	if took > 0 && m.BytesRead > 0 {
+		fact += fmt.Sprintf(", %s/s", iec(int64(float64(m.BytesRead)/took.Seconds())))
+	}
+	return fact
+}
+
+// newFact tells what was stored, and how much less that is than what was read.
+func newFact(s *repo.Snapshot) string {
+	m := s.Info.Summary
+	fact := fmt.Sprintf("%s in %d of %d chunks, stored as %s", iec(m.BytesNew), m.ChunksNew, m.ChunksTotal, iec(m.BytesStored))
+	if m.BytesStored > 0 && m.BytesRead > m.BytesStored {
+		fact += fmt.Sprintf(", %.1f times less than was read", float64(m.BytesRead)/float64(m.BytesStored))
+	}
+	return fact
+}
