@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"vaultfs/ingest/vm"
@@ -86,12 +88,13 @@ func references(all []*repo.Snapshot) (words []string) {
 	return words
 }
 
-func (a *app) completePaths(c *cobra.Command, args []string, typed string) (found []string, _ cobra.ShellCompDirective) {
-	ref, _, inside := strings.Cut(typed, ":")
+func (a *app) completePaths(c *cobra.Command, args []string, typed string) (found []string, directive cobra.ShellCompDirective) {
+	ref, path, inside := strings.Cut(typed, ":")
 	if len(args) > 0 || !inside {
 		found, directive := a.completeSnapshots(c, args, typed)
 		return found, directive | noSpace
 	}
+	directive = noFiles
 	a.peek(c, func(r *repo.Repo) {
 		s, err := r.Resolve(c.Context(), ref)
 		if err != nil {
@@ -102,8 +105,51 @@ func (a *app) completePaths(c *cobra.Command, args []string, typed string) (foun
 			words = append(words, ref+":"+e.path)
 		}
 		found = starting(words, typed)
+		for _, name := range completeInTree(c.Context(), r, s, path) {
+			found = append(found, ref+":"+name)
+			if strings.HasSuffix(name, "/") {
+				directive = noFiles | noSpace
+			}
+		}
 	})
-	return found, noFiles
+	return found, directive
+}
+
+// mostSuggested paths are suggested of a directory.
+const mostSuggested = 1000
+
+// completeInTree lists the paths in the trees of a snapshot that go on from what
+// was typed, up to the next slash. Names that cannot be typed are left out.
+func completeInTree(ctx context.Context, r *repo.Repo, s *repo.Snapshot, typed string) (paths []string) {
+	dir, name := "", typed
+	if i := strings.LastIndexByte(typed, '/'); i >= 0 {
+		dir, name = typed[:i+1], typed[i+1:]
+	}
+	place, err := findInTree(ctx, r, s, dir)
+	if err != nil || place == nil || !place.entry.IsDir() {
+		return nil
+	}
+	add := func(e *repo.Entry) {
+		path := dir + e.Name
+		if e.IsDir() {
+			path += "/"
+		}
+		if utf8.ValidString(path) && oneLine(path) == path {
+			paths = append(paths, path)
+		}
+	}
+	if name != "" {
+		if e, err := place.tree.Lookup(ctx, place.entry, name); err == nil {
+			add(e)
+		}
+	}
+	for e, err := range place.tree.Entries(ctx, place.entry, name) {
+		if err != nil || !strings.HasPrefix(e.Name, name) || len(paths) == mostSuggested {
+			break
+		}
+		add(e)
+	}
+	return paths
 }
 
 func (a *app) completeKeys(c *cobra.Command, args []string, typed string) (found []string, _ cobra.ShellCompDirective) {

@@ -107,14 +107,6 @@ type progressJSON struct {
 	Seconds    float64 `json:"seconds"`
 }
 
-type entryJSON struct {
-	Path   string `json:"path"`
-	Item   string `json:"item"`
-	Kind   string `json:"kind"`
-	Format string `json:"format"` // of the file: "qcow2", "raw", "" of no disk
-	Size   int64  `json:"size"`
-}
-
 type writtenJSON struct {
 	Item   string `json:"item"`
 	Path   string `json:"path"`

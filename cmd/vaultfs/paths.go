@@ -15,15 +15,19 @@ import (
 type entry struct {
 	path   string
 	item   repo.Item
-	format string // of a disk's file: restore.QCOW2 or restore.Raw
-	size   int64  // bytes
+	format string      // of a disk's file: restore.QCOW2 or restore.Raw
+	size   int64       // bytes; of a directory those of all files below
+	stored *repo.Entry // of a file or a directory of a tree
 }
 
 const disksDir = "disks/"
 
-// entriesOf lists the files of a snapshot.
+// entriesOf lists the files of a snapshot, and its trees.
 func entriesOf(s *repo.Snapshot) (entries []entry) {
 	for _, it := range s.Items {
+		if it.Name == repo.WholeTree {
+			continue // its entries are the snapshot's files
+		}
 		if it.Kind != repo.ItemDisk {
 			entries = append(entries, entry{path: it.Name, item: it})
 			continue
@@ -97,11 +101,13 @@ func resolvePath(ctx context.Context, r *repo.Repo, arg string) (s *repo.Snapsho
 	return nil, "", told
 }
 
+// mostListed names are told to someone who mistyped one.
+const mostListed = 12
+
 // listed writes some names in a row, not too many.
 func listed(names []string) string {
-	const most = 12
-	if len(names) > most {
-		names = append(slices.Clone(names[:most]), "…")
+	if len(names) > mostListed {
+		names = append(slices.Clone(names[:mostListed]), "…")
 	}
 	return strings.Join(names, ", ")
 }
