@@ -15,6 +15,8 @@ const (
 	StreamMax = MaxSize
 
 	streamBits = 20 // one cut in 2^20 positions beyond the minimum: about 1 MiB
+
+	streamBuffer = 512 << 10 // bytes that are read at once
 )
 
 // NewPolynomial draws the secret that decides where a repository cuts its
@@ -35,20 +37,54 @@ func ValidPolynomial(p uint64) bool {
 
 // Stream cuts a stream where a Rabin fingerprint of the last 64 bytes says so
 // (Rabin 1981, as restic/chunker implements it).
-type Stream struct{ c *chunker.Chunker }
+type Stream struct {
+	base *chunker.BaseChunker
+	pol  chunker.Pol
+	r    io.Reader
+	buf  []byte
+	rest []byte // of buf, that belongs to the next chunk
+	open bool   // the cutter has seen bytes of a chunk that did not end
+}
 
 // NewStream cuts r under a polynomial of NewPolynomial.
 func NewStream(r io.Reader, polynomial uint64) *Stream {
-	return &Stream{chunker.New(r, chunker.Pol(polynomial),
-		chunker.WithBoundaries(StreamMin, StreamMax), chunker.WithAverageBits(streamBits))}
+	s := &Stream{pol: chunker.Pol(polynomial), r: r, buf: make([]byte, streamBuffer)}
+	s.base = chunker.NewBase(s.pol, chunker.WithBaseBoundaries(StreamMin, StreamMax), chunker.WithBaseAverageBits(streamBits))
+	return s
+}
+
+// Reset makes s cut another stream, in the same memory.
+func (s *Stream) Reset(r io.Reader) {
+	s.r, s.rest = r, nil
+	if s.open {
+		s.base.Reset(s.pol, chunker.WithBaseBoundaries(StreamMin, StreamMax), chunker.WithBaseAverageBits(streamBits))
+		s.open = false
+	}
 }
 
 // Next returns the next chunk, in buf when it has the room, and io.EOF after
 // the last one. An empty stream has no chunk.
 func (s *Stream) Next(buf []byte) ([]byte, error) {
-	c, err := s.c.Next(buf)
-	if err != nil {
-		return nil, err
+	buf = buf[:0]
+	for {
+		if len(s.rest) == 0 {
+			n, err := io.ReadFull(s.r, s.buf)
+			if err == io.EOF && len(buf) > 0 {
+				return buf, nil
+			}
+			if err != nil && err != io.ErrUnexpectedEOF {
+				return nil, err
+			}
+			s.rest = s.buf[:n]
+		}
+		n := s.base.NextSplitPoint(s.rest)
+		s.open = n < 0
+		if s.open {
+			n = len(s.rest)
+		}
+		buf, s.rest = append(buf, s.rest[:n]...), s.rest[n:]
+		if !s.open {
+			return buf, nil
+		}
 	}
-	return c.Data, nil
 }

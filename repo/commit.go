@@ -24,6 +24,12 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 	if err := s.checkStructure(ctx); err != nil {
 		return nil, err
 	}
+	if s.options.Inspect != nil {
+		open := func(it Item) (*File, error) { return s.repo.OpenFile(ctx, it) }
+		if err := s.options.Inspect(ctx, open); err != nil {
+			return nil, err
+		}
+	}
 	m := s.manifest(info)
 	key := s.repo.manifestBodyKey(s.id, s.secret)
 	b := m.Encode(newSalt(), s.repo.manifestKey(s.id), key)
@@ -73,6 +79,7 @@ func (s *Session) flush(ctx context.Context) error {
 	for _, l := range s.lanes {
 		packers = append(packers, &l.data)
 	}
+	packers = append(packers, &s.directories)
 	// A small backup makes one data pack, however many lanes it had.
 	for i, p := range packers {
 		for _, o := range packers[i+1:] {
@@ -111,6 +118,12 @@ func (s *Session) manifest(info Info) *format.Manifest {
 		items[i] = format.Item{Name: it.Name, Kind: it.Kind, Size: it.Size, Root: it.Root, Checkpoint: it.Checkpoint}
 		origins[i] = it.Origin
 		info.Summary.BytesTotal += it.Size
+		if it.Kind == ItemTree {
+			below := s.trees[it.Root]
+			info.Summary.Files += int64(below.Files)
+			info.Summary.Dirs += int64(below.Dirs)
+			info.Summary.Others += int64(below.Others)
+		}
 	}
 	m.Structure.SetItems(items)
 	stats := s.Stats()

@@ -60,6 +60,7 @@ type Session struct {
 
 	mu    sync.Mutex
 	items []Item
+	trees map[chunk.ID]Totals // what is below the roots of PutTree
 	notes []string
 	ended bool
 
@@ -73,7 +74,10 @@ type Session struct {
 	present   present
 	structure packer    // of structure chunks, shared by all lanes
 	streams   [2]packer // of stream chunks: see Session.streamPacker
-	lanes     []*Lane
+	// directories is of directory nodes, which so lie together: going through a
+	// large tree is reading in a row.
+	directories packer
+	lanes       []*Lane
 
 	ctx     context.Context // ends when the session has failed
 	writers *errgroup.Group
@@ -186,6 +190,7 @@ func (s *Session) open(ctx context.Context) (err error) {
 	s.writers.SetLimit(packWriters)
 	s.free = make(chan []byte, packWriters+2)
 	s.structure = packer{session: s, kind: format.StructurePack}
+	s.directories = packer{session: s, kind: format.DataPack}
 	for i := range s.streams {
 		s.streams[i] = packer{session: s, kind: format.DataPack}
 	}

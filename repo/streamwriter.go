@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"vaultfs/chunk"
@@ -12,32 +11,17 @@ import (
 // PutStream stores all of a stream and returns the ID of its root and its
 // length in bytes.
 func (s *Session) PutStream(ctx context.Context, r io.Reader) (root chunk.ID, size int64, err error) {
-	lane := &Lane{session: s} // stream chunks never go to a lane's own pack
-	cutter := chunk.NewStream(r, s.repo.secrets.Polynomial)
-	tree := streamTree{put: func(n *format.StreamNode) (chunk.ID, error) {
-		return lane.putStructure(ctx, format.Stream, n.Encode())
-	}}
-	var buf []byte // grows as it is needed: most streams are small files
-	for {
-		if err := ctx.Err(); err != nil {
-			return root, size, err
-		}
-		plain, err := cutter.Next(buf[:0])
-		if errors.Is(err, io.EOF) {
-			root, err = tree.finish()
-			return root, size, err
-		} else if err != nil {
-			return root, size, err
-		}
-		id, err := lane.putStream(ctx, plain)
-		if err != nil {
-			return root, size, err
-		}
-		size, buf = size+int64(len(plain)), plain
-		if err := tree.add(0, format.StreamEntry{Len: int64(len(plain)), ID: id}); err != nil {
-			return root, size, err
-		}
+	w := s.NewFileWriter()
+	c, err := w.Put(ctx, r)
+	if err != nil || c.Kind == format.StreamContent {
+		return c.ID, c.Size, err
 	}
+	n := &format.StreamNode{}
+	if c.Kind == format.ChunkContent {
+		n.Entries = []format.StreamEntry{{Len: c.Size, ID: c.ID}}
+	}
+	root, err = w.lane.putStructure(ctx, format.Stream, n.Encode())
+	return root, c.Size, err
 }
 
 // AddFile stores a stream as an item of the snapshot.
@@ -79,6 +63,14 @@ func (t *streamTree) close(level int) error {
 	}
 	t.levels[level] = nil
 	return t.add(level+1, format.StreamEntry{Len: n.Size(), ID: id})
+}
+
+// single returns the chunk of a stream that is no more than that.
+func (t *streamTree) single() (chunk.ID, bool) {
+	if len(t.levels) != 1 || len(t.levels[0]) != 1 {
+		return chunk.ID{}, false
+	}
+	return t.levels[0][0].ID, true
 }
 
 // finish stores what is open. The highest node is the root.

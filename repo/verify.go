@@ -30,6 +30,11 @@ type Touch struct {
 	Snapshot *Snapshot
 	Item     string
 	Bytes    int64
+	// Of a tree: how many files lost bytes or are gone, and the paths of the
+	// first few. A path that ends in a slash, or is ".", is that of a directory
+	// of which entries are gone.
+	Files int64
+	Paths []string
 }
 
 // A VerifyResult says what was proved and what was found.

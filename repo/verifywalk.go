@@ -80,7 +80,7 @@ func (v *verifier) walk(ctx context.Context, snapshots []*Snapshot) error {
 			}
 			for object, l := range lost {
 				f := v.finding(object, l.err)
-				f.Touches = append(f.Touches, Touch{s, it.Name, l.bytes})
+				f.Touches = append(f.Touches, touch(s, it, l))
 			}
 		}
 	}
@@ -90,6 +90,16 @@ func (v *verifier) walk(ctx context.Context, snapshots []*Snapshot) error {
 		})
 	}
 	return nil
+}
+
+func touch(s *Snapshot, it Item, l *lostObject) Touch {
+	t := Touch{Snapshot: s, Item: it.Name, Bytes: l.bytes, Files: int64(l.files), Paths: slices.Clone(l.paths)}
+	for i, p := range t.Paths {
+		if p == "" {
+			t.Paths[i] = "."
+		}
+	}
+	return t
 }
 
 // chunk finds out whether a chunk has a good place, as far as is known.

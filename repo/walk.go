@@ -15,25 +15,39 @@ import (
 // by the object that should hold them.
 type loss map[string]*lostObject
 
+// A lostObject tells what is lost because of one object. Of a tree it names the
+// first lostPaths of the files, or of the directories that are lost wholly.
 type lostObject struct {
 	err   error
 	bytes int64
+	files uint64   // of a tree, that lost bytes or are gone
+	paths []string // below the structured chunk
 }
 
+// lostPaths bounds the paths that are kept of one object.
+const lostPaths = 5
+
 func (l *loss) add(object string, err error, bytes int64) {
+	l.addObject(object, &lostObject{err: err, bytes: bytes})
+}
+
+func (l *loss) addObject(object string, o *lostObject) {
 	if *l == nil {
 		*l = loss{}
 	}
-	if have, ok := (*l)[object]; ok {
-		have.bytes += bytes
-		return
+	have, ok := (*l)[object]
+	if !ok {
+		have = &lostObject{err: o.err}
+		(*l)[object] = have
 	}
-	(*l)[object] = &lostObject{err, bytes}
+	have.bytes += o.bytes
+	have.files += o.files
+	have.paths = append(have.paths, o.paths[:min(len(o.paths), lostPaths-len(have.paths))]...)
 }
 
 func (l *loss) addAll(o loss) {
 	for object, lost := range o {
-		l.add(object, lost.err, lost.bytes)
+		l.addObject(object, lost)
 	}
 }
 
@@ -42,6 +56,7 @@ func (l *loss) addAll(o loss) {
 type walker struct {
 	repo *Repo
 	seen map[chunk.ID]loss
+	dirs map[chunk.ID]*dirFacts // what is known of the directory nodes that could be read
 	// data is asked about every chunk that a map or a node names.
 	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
 	// bases are disks, by the root of the disk that is walked, whose chunks are
@@ -66,6 +81,8 @@ func (w *walker) item(ctx context.Context, it Item) (loss, error) {
 		return w.disk(ctx, it)
 	case ItemFile:
 		return w.stream(ctx, it.Root, -1, it.Size)
+	case ItemTree:
+		return w.tree(ctx, it)
 	}
 	return w.generic(ctx, it.Root, it.Size)
 }

@@ -115,3 +115,9 @@ func (l *list) add(id chunk.ID) uint64 {
 	l.ids = append(l.ids, id)
 	return i
 }
+
+// reset empties the list and keeps its memory.
+func (l *list) reset() {
+	clear(l.index)
+	l.ids = l.ids[:0]
+}

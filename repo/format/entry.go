@@ -2,6 +2,7 @@ package format
 
 import (
 	"io/fs"
+	"math"
 	"time"
 
 	"vaultfs/chunk"
@@ -88,7 +89,7 @@ type Range struct{ Off, Len int64 }
 // name counts.
 type Totals struct {
 	Files, Dirs, Others uint64 // regular files, directories, everything else
-	Bytes               uint64 // sum of the sizes of the files
+	Bytes               uint64 // sum of the sizes of the files, at most math.MaxInt64: more is not counted
 }
 
 // Add adds an entry with all that is below it.
@@ -96,17 +97,26 @@ func (t *Totals) Add(e *TreeEntry) {
 	switch {
 	case e.IsDir():
 		t.Dirs++
-		t.Files += e.Below.Files
-		t.Dirs += e.Below.Dirs
-		t.Others += e.Below.Others
-		t.Bytes += e.Below.Bytes
+		t.AddTotals(e.Below)
 	case e.IsRegular():
 		t.Files++
-		t.Bytes += uint64(e.Content.Size)
+		t.addBytes(uint64(e.Content.Size))
 	default:
 		t.Others++
 	}
 }
+
+// AddTotals adds what was counted elsewhere.
+func (t *Totals) AddTotals(o Totals) {
+	t.Files += o.Files
+	t.Dirs += o.Dirs
+	t.Others += o.Others
+	t.addBytes(o.Bytes)
+}
+
+// addBytes adds up to math.MaxInt64: a few sparse files may have more bytes
+// than there are numbers.
+func (t *Totals) addBytes(n uint64) { t.Bytes += min(n, math.MaxInt64-t.Bytes) }
 
 // The types of file in TreeEntry.Mode.
 const (

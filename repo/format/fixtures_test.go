@@ -97,14 +97,56 @@ var testNode = &StreamNode{Level: 0, Entries: []StreamEntry{{300_000, testID(1)}
 
 var testInner = &StreamNode{Level: 1, Entries: []StreamEntry{{1 << 30, testID(3)}, {17, testID(4)}}}
 
-// testManifest is of version 2.
+// testManifest is of version 3.
 func testManifest() *Manifest {
+	m := testManifest2()
+	s := &m.Private.Summary
+	s.Files, s.Dirs, s.Others = 9000, 800, 70
+	s.FilesNew, s.FilesChanged, s.FilesUnchanged, s.FilesUnread = 1000, 200, 7797, 3
+	items := append(m.Structure.Items, Item{".", ItemTree, 1 << 33, testID(8), ""})
+	m.Structure.SetItems(items)
+	m.Private.Origins = append(m.Private.Origins, ItemOrigin{Path: "/srv"})
+	return m
+}
+
+// testManifest2 has no fields beyond version 2.
+func testManifest2() *Manifest {
 	m := testManifest1()
 	m.Private.Method, m.Private.Summary.BytesDirty = "backup", 1<<21
 	o := &m.Private.Origins[0]
 	o.How, o.Read, o.Dirty, o.New, o.Stored = "incremental from 08090a0b", 1<<30, 1<<21, 1<<20, 1<<19
 	return m
 }
+
+// testEntries are of every type, with every sort of content.
+func testEntries() []TreeEntry {
+	when := Timestamp{1_790_000_000, 123_456_789}
+	return []TreeEntry{
+		{Name: "block", Mode: TypeBlock | 0o660, GID: 6, Mtime: when, Ctime: when, Inode: 11, Links: 1, Rdev: 8<<32 | 1},
+		{Name: "char", Mode: TypeChar | 0o666, Mtime: Timestamp{Sec: -1}, Ctime: when, Inode: 12, Links: 1, Rdev: 1<<32 | 3},
+		{Name: "dir", Mode: TypeDirectory | 0o1777, Mtime: when, Ctime: when, Inode: 13, Device: 1, Links: 3, Blocks: 8,
+			Content: Content{Kind: DirContent, ID: testID(9), Size: 4096}, Below: Totals{3, 1, 2, 1 << 40}},
+		{Name: "dir-of-another", Mode: TypeDirectory | 0o755, Content: Content{Kind: DirContent, ID: testID(10)}},
+		{Name: "empty", Mode: TypeRegular | 0o4755, UID: 1000, GID: 1000, Mtime: when, Ctime: when, Inode: 14, Links: 2,
+			Xattrs: []Xattr{{Name: "security.capability", Value: fixed(1, 20), Size: 20}, {Name: "user.empty"}, {Name: "user.long", Chunk: testID(14), Size: 5000}}},
+		{Name: "fifo", Mode: TypeFifo | 0o600},
+		{Name: "hole", Mode: TypeRegular, Content: Content{Size: 1 << 40, Ranges: testID(12)}},
+		{Name: "large", Mode: TypeRegular | 0o644, Mtime: when, Blocks: 1 << 20, Content: Content{Kind: StreamContent, ID: testID(7), Size: 512 << 20}},
+		{Name: "link", Mode: TypeSymlink | 0o777, Mtime: when, Target: "../\xff target"},
+		{Name: "same", Mode: TypeRegular | 0o644, Content: Content{Kind: ChunkContent, ID: testID(11), Size: 700}},
+		{Name: "small", Mode: TypeRegular | 0o644, Content: Content{Kind: ChunkContent, ID: testID(11), Size: 700}},
+		{Name: "socket", Mode: TypeSocket | 0o755},
+		{Name: "sparse", Mode: TypeRegular | 0o600, Content: Content{Kind: ChunkContent, ID: testID(13), Size: 1 << 50, Ranges: testID(12)}},
+		{Name: "\xff\n", Mode: TypeRegular},
+	}
+}
+
+var testDirInner = &DirNode{Level: 1, Children: []DirChild{{"a", 300, testID(21)}, {"dir", 1, testID(22)}, {"\xfe", 90000, testID(23)}}}
+
+var testTreeRoot = &TreeEntry{Mode: TypeDirectory | 0o755, UID: 1000, Mtime: Timestamp{1_790_000_000, 1}, Inode: 2, Links: 20,
+	Content: Content{Kind: DirContent, ID: testID(24), Size: 4096}, Below: Totals{90301, 1, 2, 1 << 33}}
+
+var testRanges = []Range{{0, 4096}, {1 << 20, 1}, {1<<20 + 8192, 1 << 40}}
 
 // testManifest1 has no fields beyond version 1.
 func testManifest1() *Manifest {
@@ -113,7 +155,7 @@ func testManifest1() *Manifest {
 			Time: 1_790_000_000_123_456_789, SealedSecret: testSealed, Machine: "4a9d…"},
 		Private: ManifestPrivate{Host: "host", Program: "vaultfs 1", Mode: "live", Quiesced: "frozen", Verified: "read back",
 			Notes: []string{"a note"}, Origins: []ItemOrigin{{Path: "/var/lib/vda.qcow2", Format: "qcow2"}, {Note: "from libvirt"}, {}},
-			Summary: Summary{1 << 40, 1 << 30, 1 << 20, 1 << 19, 1000, 10, 12345, 0}},
+			Summary: Summary{BytesTotal: 1 << 40, BytesRead: 1 << 30, BytesNew: 1 << 20, BytesStored: 1 << 19, ChunksTotal: 1000, ChunksNew: 10, Milliseconds: 12345}},
 	}
 	m.Structure.SetItems([]Item{{"vda", ItemDisk, 70 << 30, testID(6), "vaultfs-2"}, {"domain.xml", ItemFile, 5000, testID(7), ""}, {"copy.xml", ItemFile, 5000, testID(7), ""}})
 	return m

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"runtime/metrics"
+	"slices"
 	"testing"
 
 	"github.com/zeebo/blake3"
@@ -189,7 +191,7 @@ func FuzzLeaseBody(f *testing.F) {
 
 // A manifest is tried as it is, and with two parts that open, of each version.
 func FuzzManifest(f *testing.F) {
-	for name, m := range map[string]*Manifest{"manifest": testManifest1(), "manifest-2": testManifest()} {
+	for name, m := range map[string]*Manifest{"manifest": testManifest1(), "manifest-2": testManifest2(), "manifest-3": testManifest()} {
 		f.Add(golden(f, name), marshal(&m.Structure), marshal(&m.Private))
 	}
 	f.Fuzz(func(t *testing.T, b, structure, private []byte) {
@@ -204,10 +206,12 @@ func FuzzManifest(f *testing.F) {
 		if m, ok := decode(forgeManifest(manifestMagic, structure, private)); ok {
 			same(t, m.Encode(testSalt, manifestKey, bodyKey), forgeManifest(manifestMagic, structure, private))
 		}
-		if m, ok := decode(forgeManifest(manifestMagic1, structure, private)); ok {
-			same(t, forgeManifest(manifestMagic1, marshal(&m.Structure), marshal(&m.Private)), forgeManifest(manifestMagic1, structure, private))
-			if m.Private.beyond1() {
-				t.Fatalf("fields of version 2 in version 1: %+v", m.Private)
+		for _, magic := range []string{manifestMagic1, manifestMagic2} {
+			if m, ok := decode(forgeManifest(magic, structure, private)); ok {
+				same(t, forgeManifest(magic, marshal(&m.Structure), marshal(&m.Private)), forgeManifest(magic, structure, private))
+				if since := m.Private.since(); since > magic {
+					t.Fatalf("fields of %q in %q: %+v", since, magic, m.Private)
+				}
 			}
 		}
 	})
@@ -230,21 +234,26 @@ func TestManifestVersions(t *testing.T) {
 		_, err := DecodeManifest(testSession, manifestKey, askBodyKey, b)
 		return err
 	}
-	m := testManifest()
-	if err := decode(forgeManifest(manifestMagic1, marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrDamaged) {
-		t.Errorf("version 1 with fields of version 2: %v", err)
+	m, m2 := testManifest(), testManifest2()
+	for _, c := range []struct {
+		magic string
+		m     *Manifest
+	}{{manifestMagic1, m2}, {manifestMagic1, m}, {manifestMagic2, m}} {
+		if err := decode(forgeManifest(c.magic, marshal(&c.m.Structure), marshal(&c.m.Private))); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%q with fields of a later version: %v", c.magic, err)
+		}
 	}
-	if err := decode(forgeManifest("vfsmani\x03", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
-		t.Errorf("version 3: %v", err)
+	if err := decode(forgeManifest("vfsmani\x04", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
+		t.Errorf("version 4: %v", err)
 	}
 	other := bytes.Repeat([]byte{0xee}, 300) // where the length of the first part stands there is something else
-	if err := decode(append([]byte("vfsmani\x03"), other...)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
-		t.Errorf("version 3 of another layout: %v", err)
+	if err := decode(append([]byte("vfsmani\x04"), other...)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+		t.Errorf("version 4 of another layout: %v", err)
 	}
 	if err := decode(append([]byte(manifestMagic), other...)); !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {
-		t.Errorf("version 2 of another layout: %v", err)
+		t.Errorf("version 3 of another layout: %v", err)
 	}
-	for _, name := range []string{"manifest", "manifest-2"} {
+	for _, name := range []string{"manifest", "manifest-2", "manifest-3"} {
 		for version := range 256 {
 			b := golden(t, name)
 			if byte(version) == b[magicSize-1] {
@@ -323,9 +332,58 @@ func FuzzStreamNode(f *testing.F) {
 	})
 }
 
+func FuzzDirectory(f *testing.F) {
+	f.Add(golden(f, "directory"))
+	f.Add(golden(f, "directory-inner"))
+	f.Add(golden(f, "tree-root"))
+	f.Add(mustEncode(new(DirNode).Encode()))
+	// Many entries that are as short as can be.
+	f.Add(append(appendChildren(nil, Directory, Children{}), append([]byte{0, 200, 1}, make([]byte, 200*minDirEntry)...)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var n *DirNode
+		if decoding(t, b, 64, func() (err error) { n, err = DecodeDirNode(b); return err }) {
+			again, err := n.Encode()
+			if err != nil {
+				t.Fatalf("accepted, but cannot be written: %v", err)
+			}
+			same(t, again, b)
+		}
+		var root *TreeEntry
+		if decoding(t, b, 64, func() (err error) { root, err = DecodeTreeRoot(b); return err }) {
+			again, err := EncodeTreeRoot(root)
+			if err != nil {
+				t.Fatalf("accepted, but cannot be written: %v", err)
+			}
+			same(t, again, b)
+			if n != nil {
+				t.Fatal("a node is both the root of a tree and another")
+			}
+		}
+	})
+}
+
+func FuzzRanges(f *testing.F) {
+	f.Add(golden(f, "ranges"), int64(1)<<50)
+	f.Add(EncodeRanges(nil), int64(1))
+	f.Add(EncodeRanges([]Range{{0, math.MaxInt64}}), int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, b []byte, size int64) {
+		size = max(0, size)
+		var ranges []Range
+		var stored int64
+		if !decoding(t, b, 16, func() (err error) { ranges, stored, err = DecodeRanges(b, size); return err }) {
+			return
+		}
+		same(t, EncodeRanges(ranges), b)
+		joined, sum, err := JoinRanges(ranges, size)
+		if err != nil || !slices.Equal(joined, ranges) || sum != stored || stored >= size {
+			t.Fatalf("%v of %d bytes: joined %v, %d bytes (%v)", ranges, size, joined, sum, err)
+		}
+	})
+}
+
 // A child list of a kind that is not known is read too.
 func FuzzChildren(f *testing.F) {
-	for _, name := range []string{"segment-map", "page", "root", "node", "node-inner"} {
+	for _, name := range []string{"segment-map", "page", "root", "node", "node-inner", "directory", "directory-inner", "tree-root"} {
 		f.Add(golden(f, name))
 	}
 	f.Add([]byte{200, 0, 0, 0, 0, 0, 0, 0, 0})

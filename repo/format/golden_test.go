@@ -13,7 +13,7 @@ import (
 )
 
 // golden reads a file of testdata, hexadecimal in lines. The files pin version
-// 1 of the format, and version 2 of a manifest: they were made once, and
+// 1 of the format, and versions 2 and 3 of a manifest: they were made once, and
 // repositories like them exist. If a test here fails, the format has changed and
 // needs a new version.
 func golden(t testing.TB, name string) []byte {
@@ -32,25 +32,29 @@ func golden(t testing.TB, name string) []byte {
 // encoded is every structure as it is written now.
 func encoded(t testing.TB) map[string][]byte {
 	return map[string][]byte{
-		"config":         testConfig.Encode(),
-		"pack-data":      testPack(t, DataPack),
-		"pack-structure": testPack(t, StructurePack),
-		"run":            testRun().Encode(testSalt, runKey, testRunName),
-		"head":           testHead.Encode(testSalt, headKey, testHeadName),
-		"lease":          testLease.Encode(testSalt, leaseKey, testLeaseName),
-		"manifest-2":     testManifest().Encode(testSalt, manifestKey, bodyKey),
-		"segment-map":    testMap.Encode(),
-		"page":           testPage.EncodePage(),
-		"root":           testDisk.Encode(),
-		"node":           testNode.Encode(),
-		"node-inner":     testInner.Encode(),
-		"payload-raw":    Payload(nil, fixed(1, 100)),
+		"config":          testConfig.Encode(),
+		"pack-data":       testPack(t, DataPack),
+		"pack-structure":  testPack(t, StructurePack),
+		"run":             testRun().Encode(testSalt, runKey, testRunName),
+		"head":            testHead.Encode(testSalt, headKey, testHeadName),
+		"lease":           testLease.Encode(testSalt, leaseKey, testLeaseName),
+		"manifest-3":      testManifest().Encode(testSalt, manifestKey, bodyKey),
+		"segment-map":     testMap.Encode(),
+		"page":            testPage.EncodePage(),
+		"root":            testDisk.Encode(),
+		"node":            testNode.Encode(),
+		"node-inner":      testInner.Encode(),
+		"payload-raw":     Payload(nil, fixed(1, 100)),
+		"directory":       mustEncode((&DirNode{Entries: testEntries()}).Encode()),
+		"directory-inner": mustEncode(testDirInner.Encode()),
+		"tree-root":       mustEncode(EncodeTreeRoot(testTreeRoot)),
+		"ranges":          EncodeRanges(testRanges),
 	}
 }
 
 // goldenSum is BLAKE3-256 of all golden files in the order of their names, each
 // after its name: that somebody made the files anew does not go unnoticed.
-const goldenSum = "382142d26b80e4a8b94271eac7b07c42757c62e10dedbd2071de901c159f9412"
+const goldenSum = "5c8b855bf8f9da9e6575801711519f3dc4a1f621e571743adda3e3ca6e891d52"
 
 func TestGoldenEncodings(t *testing.T) {
 	now := encoded(t)
@@ -72,6 +76,13 @@ func TestGoldenEncodings(t *testing.T) {
 			t.Errorf("%s: the format has changed; now\n%s", name, dump(got))
 		}
 	}
+}
+
+func mustEncode(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func dump(b []byte) string {
@@ -103,6 +114,8 @@ func TestGoldenOpens(t *testing.T) {
 	manifest, err := DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest"))
 	check("manifest of version 1", manifest, testManifest1(), err)
 	manifest, err = DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest-2"))
+	check("manifest of version 2", manifest, testManifest2(), err)
+	manifest, err = DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest-3"))
 	check("manifest", manifest, testManifest(), err)
 	m, err := DecodeSegmentMap(golden(t, "segment-map"), 64<<20)
 	check("segment map", m, testMap, err)
@@ -114,6 +127,15 @@ func TestGoldenOpens(t *testing.T) {
 	check("node", node, testNode, err)
 	inner, err := DecodeStreamNode(golden(t, "node-inner"))
 	check("inner node", inner, testInner, err)
+	dir, err := DecodeDirNode(golden(t, "directory"))
+	check("directory node", dir, &DirNode{Entries: testEntries()}, err)
+	dir, err = DecodeDirNode(golden(t, "directory-inner"))
+	check("inner directory node", dir, testDirInner, err)
+	root, err := DecodeTreeRoot(golden(t, "tree-root"))
+	check("root of a tree", root, testTreeRoot, err)
+	ranges, stored, err := DecodeRanges(golden(t, "ranges"), 1<<50)
+	check("runs of data", ranges, testRanges, err)
+	check("bytes of data", stored, int64(4097+1<<40), nil)
 	plain, err := OpenPayload(nil, golden(t, "payload-raw"), 100)
 	check("raw payload", plain, fixed(1, 100), err)
 	plain, err = OpenPayload(nil, golden(t, "payload-zstd"), 100_000)

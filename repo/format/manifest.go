@@ -9,11 +9,15 @@ import (
 	"vaultfs/repo/seal"
 )
 
-// Manifests of version 2 are written, those of version 1 read as well.
+// Manifests of version 3 are written, those of versions 1 and 2 read as well.
 const (
-	manifestMagic  = "vfsmani\x02"
+	manifestMagic  = "vfsmani\x03"
+	manifestMagic2 = "vfsmani\x02"
 	manifestMagic1 = "vfsmani\x01"
 )
+
+// manifestMagics are the versions that can be read, the newest first.
+var manifestMagics = []string{manifestMagic, manifestMagic2, manifestMagic1}
 
 // MaxManifestSize bounds a manifest object, in bytes.
 const MaxManifestSize = 16 << 20
@@ -51,7 +55,7 @@ type Item struct {
 	Name string   `cbor:"1,keyasint"` // "vda", "domain.xml"
 	Kind string   `cbor:"2,keyasint"` // ItemDisk, ItemFile or ItemTree
 	Size int64    `cbor:"3,keyasint"` // bytes
-	Root chunk.ID `cbor:"4,keyasint"` // a chunk of kind DiskRoot or Stream
+	Root chunk.ID `cbor:"4,keyasint"` // a chunk of kind DiskRoot, Stream or Directory
 	// Checkpoint names what the next backup of a disk can start from, such as a
 	// dirty bitmap; "" if there is nothing.
 	Checkpoint string `cbor:"5,keyasint"`
@@ -100,6 +104,16 @@ type Summary struct {
 	ChunksNew    int64 `cbor:"6,keyasint"`
 	Milliseconds int64 `cbor:"7,keyasint"`
 	BytesDirty   int64 `cbor:"8,keyasint,omitempty"` // that dirty bitmaps called changed; since version 2
+	// Since version 3, of trees: the entries below their roots, by sort, and the
+	// regular files among them by what became of them. An unread one could not be
+	// read, and is not in the snapshot or not whole.
+	Files          int64 `cbor:"9,keyasint,omitempty"`
+	Dirs           int64 `cbor:"10,keyasint,omitempty"`
+	Others         int64 `cbor:"11,keyasint,omitempty"`
+	FilesNew       int64 `cbor:"12,keyasint,omitempty"`
+	FilesChanged   int64 `cbor:"13,keyasint,omitempty"`
+	FilesUnchanged int64 `cbor:"14,keyasint,omitempty"` // not read again
+	FilesUnread    int64 `cbor:"15,keyasint,omitempty"`
 }
 
 // Encode makes the manifest object. bodyKey belongs to the session's secret.
@@ -147,8 +161,8 @@ func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte
 	if err := m.openPrivate(salt, aad, rest[n:], bodyKey); err != nil {
 		return nil, err
 	}
-	if magic == manifestMagic1 && m.Private.beyond1() {
-		return nil, damaged("of version 1, with fields of version 2")
+	if since := m.Private.since(); magic < since {
+		return nil, damaged("of version %d, with fields of version %d", magic[magicSize-1], since[magicSize-1])
 	}
 	return m, nil
 }
@@ -159,7 +173,7 @@ func manifestVersion(b []byte) (magic string, newer bool, err error) {
 	if len(b) < sealedHead+4 {
 		return "", false, damaged("%d bytes, too short", len(b))
 	}
-	for _, magic := range []string{manifestMagic, manifestMagic1} {
+	for _, magic := range manifestMagics {
 		_, err = header(magic, b)
 		if err == nil || errors.Is(err, ErrNewer) && magic == manifestMagic {
 			return magic, err != nil, nil
@@ -171,7 +185,7 @@ func manifestVersion(b []byte) (magic string, newer bool, err error) {
 // newerManifest tells a manifest that says it is of a later version from one
 // whose version byte was damaged: that opens by a version that is known.
 func newerManifest(box *seal.Box, head, structure []byte, id SnapshotID) error {
-	for _, magic := range []string{manifestMagic, manifestMagic1} {
+	for _, magic := range manifestMagics {
 		if _, err := box.Open(nil, 0, manifestAAD(magic, head, id), structure); err == nil {
 			return damaged("its version is not the one that was sealed")
 		}
@@ -179,11 +193,18 @@ func newerManifest(box *seal.Box, head, structure []byte, id SnapshotID) error {
 	return ErrNewer
 }
 
-// beyond1 tells whether a field is set that version 1 does not have.
-func (p *ManifestPrivate) beyond1() bool {
-	return p.Method != "" || p.Summary.BytesDirty != 0 || slices.ContainsFunc(p.Origins, func(o ItemOrigin) bool {
+// since is the magic of the first version that has all fields that are set.
+func (p *ManifestPrivate) since() string {
+	s := &p.Summary
+	switch {
+	case s.Files|s.Dirs|s.Others|s.FilesNew|s.FilesChanged|s.FilesUnchanged|s.FilesUnread != 0:
+		return manifestMagic
+	case p.Method != "" || s.BytesDirty != 0 || slices.ContainsFunc(p.Origins, func(o ItemOrigin) bool {
 		return o != ItemOrigin{Path: o.Path, Format: o.Format, Note: o.Note}
-	})
+	}):
+		return manifestMagic2
+	}
+	return manifestMagic1
 }
 
 func (m *Manifest) openPrivate(salt Salt, aad, sealed []byte, bodyKey func([]byte) (KeyFunc, error)) error {

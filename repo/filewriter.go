@@ -1,0 +1,131 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+)
+
+// A FileWriter stores the contents of files, one after the other. It reuses its
+// buffers and is not for concurrent use; a session may have several.
+type FileWriter struct {
+	lane   Lane // stream chunks never go to a lane's own pack
+	head   []byte
+	plain  []byte
+	cutter *chunk.Stream // nil until a file needs it
+}
+
+// NewFileWriter returns a writer of contents of files.
+func (s *Session) NewFileWriter() *FileWriter { return &FileWriter{lane: Lane{session: s}} }
+
+// Put stores all of a stream as the content of a file without holes.
+func (w *FileWriter) Put(ctx context.Context, r io.Reader) (Content, error) {
+	c, err := w.put(ctx, r)
+	return c, err
+}
+
+// put cuts a stream. One that is not longer than the shortest chunk is one, so
+// that there is no need to ask the cutter.
+func (w *FileWriter) put(ctx context.Context, r io.Reader) (Content, error) {
+	if w.head == nil {
+		w.head = make([]byte, chunk.StreamMin+1)
+	}
+	n, err := io.ReadFull(r, w.head)
+	switch {
+	case err == io.EOF:
+		return Content{}, ctx.Err()
+	case err == io.ErrUnexpectedEOF:
+		id, err := w.putChunk(ctx, w.head[:n])
+		return Content{Kind: format.ChunkContent, ID: id, Size: int64(n)}, err
+	case err != nil:
+		return Content{}, err
+	}
+	return w.cut(ctx, io.MultiReader(bytes.NewReader(w.head), r))
+}
+
+func (w *FileWriter) putChunk(ctx context.Context, plain []byte) (chunk.ID, error) {
+	if err := ctx.Err(); err != nil {
+		return chunk.ID{}, err
+	}
+	return w.lane.putStream(ctx, plain)
+}
+
+// cut stores a stream that is not empty, with the cutter.
+func (w *FileWriter) cut(ctx context.Context, r io.Reader) (c Content, err error) {
+	if w.cutter == nil {
+		w.cutter = chunk.NewStream(r, w.lane.session.repo.secrets.Polynomial)
+	} else {
+		w.cutter.Reset(r)
+	}
+	tree := streamTree{put: func(n *format.StreamNode) (chunk.ID, error) {
+		return w.lane.putStructure(ctx, format.Stream, n.Encode())
+	}}
+	for {
+		plain, err := w.cutter.Next(w.plain)
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return c, err
+		}
+		w.plain = plain
+		e := format.StreamEntry{Len: int64(len(plain))}
+		if e.ID, err = w.putChunk(ctx, plain); err != nil {
+			return c, err
+		}
+		c.Size += e.Len
+		if err := tree.add(0, e); err != nil {
+			return c, err
+		}
+	}
+	if id, one := tree.single(); one {
+		c.Kind, c.ID = format.ChunkContent, id
+		return c, nil
+	}
+	c.Kind = format.StreamContent
+	c.ID, err = tree.finish()
+	return c, err
+}
+
+// PutSparse stores the content of a file of that many bytes that has holes.
+// The ranges are its data, sorted, without overlap, at most format.MaxRanges
+// when those that touch each other are joined; r gives the bytes of these, one
+// run after the other. Fewer are an error, and more are not read.
+func (w *FileWriter) PutSparse(ctx context.Context, r io.Reader, size int64, ranges []Range) (Content, error) {
+	joined, stored, err := format.JoinRanges(ranges, size)
+	if err != nil {
+		return Content{}, err
+	}
+	c, err := w.put(ctx, io.LimitReader(r, stored))
+	if err != nil {
+		return c, err
+	}
+	if c.Size != stored {
+		return c, fmt.Errorf("%w: %d bytes of data, %d were expected", io.ErrUnexpectedEOF, c.Size, stored)
+	}
+	if stored == size {
+		return c, nil
+	}
+	c.Size = size
+	c.Ranges, err = w.putChunk(ctx, format.EncodeRanges(joined))
+	return c, err
+}
+
+// PutXattr makes an extended attribute; a long value is stored as a chunk. It
+// keeps no part of value.
+func (w *FileWriter) PutXattr(ctx context.Context, name string, value []byte) (x Xattr, err error) {
+	if len(value) > format.MaxXattrValue {
+		return x, fmt.Errorf("the extended attribute %q has %d bytes, more than %d", name, len(value), format.MaxXattrValue)
+	}
+	x = Xattr{Name: name, Size: uint32(len(value))}
+	if format.InlineXattr(len(value)) {
+		x.Value = bytes.Clone(value)
+		return x, nil
+	}
+	x.Chunk, err = w.putChunk(ctx, value)
+	return x, err
+}
