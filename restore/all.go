@@ -49,7 +49,7 @@ func all(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, dir string, o O
 		takes += s.takes
 		o.Progress.Total.Add(s.data)
 	}
-	if err := checkSpace(dir, takes); err != nil {
+	if err := CheckSpace(dir, takes); err != nil {
 		return nil, err
 	}
 	for i, s := range sources {

@@ -52,7 +52,7 @@ func Item(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, it repo.Item, 
 	o.Progress.Total.Add(s.data)
 	if t.device {
 		err = writeDevice(ctx, s, t.path, o.Progress)
-	} else if err = checkSpace(filepath.Dir(t.path), s.takes); err == nil {
+	} else if err = CheckSpace(filepath.Dir(t.path), s.takes); err == nil {
 		err = writeFile(ctx, s, t.path, o.Force, o.Progress)
 	}
 	if err != nil {

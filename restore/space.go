@@ -16,8 +16,9 @@ func (e *SpaceError) Error() string {
 	return fmt.Sprintf("there is not enough space in %s: it takes %d bytes, %d are free", e.Dir, e.Need, e.Free)
 }
 
-// checkSpace refuses to begin what the file system of dir cannot hold.
-func checkSpace(dir string, need int64) error {
+// CheckSpace refuses, with a *SpaceError, to begin what the file system of dir
+// cannot hold.
+func CheckSpace(dir string, need int64) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return directoryError(dir, err)

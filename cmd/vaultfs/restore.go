@@ -12,17 +12,58 @@ import (
 	"vaultfs/internal/paths"
 	"vaultfs/repo"
 	"vaultfs/restore"
+	"vaultfs/restore/tree"
 )
 
+// restoreOptions are the flags of a restore to files.
+type restoreOptions struct {
+	to string
+	restore.Options
+	overwrite   string
+	delete, dry bool
+	yes         bool
+}
+
 func (a *app) restoreCommand() *cobra.Command {
-	var to string
-	var o restore.Options
+	var o restoreOptions
 	var d defineOptions
 	c := &cobra.Command{
 		Use:   "restore SNAP[:PATH] --to DEST | SNAP --define",
-		Short: "Write a disk or a whole snapshot to files, or bring a VM back",
-		Long: `Write one file of a snapshot, or all of it, to a place outside the repository,
-or, with --define, bring a VM back. Every byte is proved before it is written.
+		Short: "Write a disk, a tree or a whole snapshot to files, or bring a VM back",
+		Long:  restoreLong,
+		Example: `  vaultfs restore vm/win11:vda --to /var/lib/libvirt/images/win11.qcow2
+  vaultfs restore vm/win11@2026-11-21:disks/vda.raw --to /dev/vg0/win11 --force
+  vaultfs restore vm/win11 --to /srv/restored
+  vaultfs restore tree/etc:ssh --to /tmp/ssh
+  vaultfs restore tree/home@2026-11-21:anna --to /home/anna --overwrite if-newer --dry-run
+  vaultfs restore tree/www --to /srv/www --overwrite always --delete
+  vaultfs restore vm/win11 --define --start
+  vaultfs restore vm/win11@2026-11-21 --define --name win11-old --disk-dir /srv/vm`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := d.check(c); err != nil {
+				return err
+			}
+			if err := o.check(c, d.define); err != nil {
+				return err
+			}
+			return a.withRepo(c.Context(), func(r *repo.Repo) error {
+				if d.define {
+					return a.define(c, r, args[0], d)
+				}
+				return a.restore(c, r, args[0], o)
+			})
+		},
+		ValidArgsFunction: a.completePaths,
+	}
+	o.addTo(c)
+	d.addTo(c)
+	return c
+}
+
+const restoreLong = `Write one file or directory of a snapshot, or all of it, to a place outside the
+repository, or, with --define, bring a VM back. Every byte is proved before it is
+written.
 
 PATH is a file as "vaultfs ls" lists it: disks/vda.qcow2, domain.xml. A disk's
 bare name will do: vda. DEST is then a file to be made, or a directory that
@@ -37,6 +78,31 @@ goes wrong, DEST does not change. What exists is replaced with --force only.
 DEST may also be a block device: then --force is needed, the disk is written
 raw over what the device held, and an interruption leaves it half written.
 
+TREES. A tree, or a directory PATH of one, becomes DEST, with its attributes:
+"restore tree/etc:ssh --to /tmp/x" makes /tmp/x/sshd_config. Any other PATH of a
+tree becomes the file DEST, or keeps its name in the directory DEST. If DEST is a
+directory that is not empty, --overwrite says what becomes of a file that exists:
+  never     it stays; only what is missing is added
+  if-newer  it is replaced if the snapshot's was modified later
+  always    it is replaced; --force says the same
+Directories get the snapshot's attributes, but not with "never". A directory in
+the place of a file gives way if it is empty, or with --delete; a file or a
+symbolic link in the place of a directory is replaced as a file would be, and is
+never followed.
+--delete also removes what the snapshot does not hold, but nothing in other file
+systems mounted below DEST. What had been excluded from the backup is not in the
+snapshot, so that --delete removes it, too: look with --dry-run first, which
+lists everything that would be done and changes nothing.
+
+Run by root, owners, permissions, times to the nanosecond, extended attributes,
+access control lists, capabilities, hard links, holes and devices come back
+exactly; chattr's flags and times of access are not stored. Other users, and file
+systems that lack some of this, get as much as possible; a summary tells what is
+missing, and the exit status is 3. An error with one file does not stop the
+others. If the restore is interrupted, what is there is whole, and --overwrite
+if-newer, or always, goes on. What was restored is on the medium when the command
+ends.
+
 With --define the whole VM is made again: its disks in --disk-dir, or else where
 they were, if nothing is there now and images belong there (libvirt's folder, a
 storage pool, a folder with images of another VM), or else in
@@ -46,55 +112,87 @@ ones. A VM, a file or a device that exists is never touched: if there is a VM of
 that name, give another with --name.
 If anything goes wrong, what was made is removed again; only a VM that cannot be
 started, with --start, stays defined, and the exit status is 3. Libvirt's
-snapshots and checkpoints of the VM do not come back.`,
-		Example: `  vaultfs restore vm/win11:vda --to /var/lib/libvirt/images/win11.qcow2
-  vaultfs restore vm/win11@2026-11-21:disks/vda.raw --to /dev/vg0/win11 --force
-  vaultfs restore vm/win11 --to /srv/restored
-  vaultfs restore vm/win11 --define --start
-  vaultfs restore vm/win11@2026-11-21 --define --name win11-old --disk-dir /srv/vm`,
-		Args: exactly(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := d.check(c); err != nil {
-				return err
-			}
-			switch {
-			case d.define:
-				return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.define(c, r, args[0], d) })
-			case to == "":
-				return usage(c, "where to? give --to DEST, or --define to bring a VM back")
-			case o.Format != "" && o.Format != restore.QCOW2 && o.Format != restore.Raw:
-				return usage(c, "--format %q: want qcow2 or raw", o.Format)
-			}
-			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.restore(c.Context(), r, args[0], to, o) })
-		},
-		ValidArgsFunction: a.completePaths,
-	}
-	c.Flags().StringVar(&to, "to", "", "where it goes: a file, a directory or a block device (`DEST`)")
-	c.Flags().StringVar(&o.Format, "format", "", "write disks as qcow2 or raw (`FORMAT`)")
-	c.Flags().BoolVar(&o.Force, "force", false, "replace what exists; write over a block device")
-	d.addTo(c)
+snapshots and checkpoints of the VM do not come back.`
+
+func (o *restoreOptions) addTo(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.to, "to", "", "where it goes: a file, a directory or a block device (`DEST`)")
+	f.StringVar(&o.Format, "format", "", "write disks as qcow2 or raw (`FORMAT`)")
+	f.BoolVar(&o.Force, "force", false, "replace what exists; write over a block device")
+	f.StringVar(&o.overwrite, "overwrite", "", "of a tree: what becomes of files that exist: never, if-newer or always (`WHEN`)")
+	f.BoolVar(&o.delete, "delete", false, "of a tree: with --overwrite, remove what the snapshot does not hold")
+	f.BoolVarP(&o.dry, "dry-run", "n", false, "of a tree: list what would be done, and change nothing")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask before something is restored over the whole system")
 	_ = c.RegisterFlagCompletionFunc("to", completeFiles)
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{restore.QCOW2, restore.Raw}, cobra.ShellCompDirectiveNoFileComp))
-	return c
+	_ = c.RegisterFlagCompletionFunc("overwrite", cobra.FixedCompletions([]string{string(tree.Never), string(tree.IfNewer), string(tree.Always)}, noFiles))
 }
 
-func (a *app) restore(ctx context.Context, r *repo.Repo, arg, to string, o restore.Options) error {
-	a.onInterrupt = "; what was not written wholly was removed"
-	if err := a.outside(to); err != nil {
+// check refuses flags that make no sense or do not go together.
+func (o *restoreOptions) check(c *cobra.Command, define bool) error {
+	if define {
+		for _, name := range []string{"overwrite", "delete", "dry-run", "yes"} {
+			if c.Flags().Changed(name) {
+				return usage(c, "--define and --%s exclude each other", name)
+			}
+		}
+		return nil
+	}
+	switch when := tree.Overwrite(o.overwrite); {
+	case o.to == "":
+		return usage(c, "where to? give --to DEST, or --define to bring a VM back")
+	case o.Format != "" && o.Format != restore.QCOW2 && o.Format != restore.Raw:
+		return usage(c, "--format %q: want qcow2 or raw", o.Format)
+	case c.Flags().Changed("overwrite") && when != tree.Never && when != tree.IfNewer && when != tree.Always:
+		return usage(c, "--overwrite %q: want never, if-newer or always", o.overwrite)
+	case o.Force && o.overwrite != "" && when != tree.Always:
+		return usage(c, "--force means --overwrite always: leave one of them out")
+	case o.Force:
+		o.overwrite = string(tree.Always)
+	}
+	if o.delete && (o.overwrite == "" || o.overwrite == string(tree.Never)) {
+		return usage(c, "--delete needs --overwrite if-newer or always")
+	}
+	return nil
+}
+
+func (a *app) restore(c *cobra.Command, r *repo.Repo, arg string, o restoreOptions) error {
+	ctx := c.Context()
+	if err := a.outside(o.to); err != nil {
 		return err
 	}
 	snap, path, err := resolvePath(ctx, r, arg)
 	if err != nil {
 		return err
 	}
+	place, err := findInTree(ctx, r, snap, path)
+	switch {
+	case err != nil:
+		return err
+	case place != nil:
+		return a.restoreTree(c, r, snap, place, o)
+	case o.delete || o.dry || (o.overwrite != "" && o.overwrite != string(tree.Always)):
+		return usage(c, "--overwrite, --delete and --dry-run are for trees, and %s names none: an existing file is replaced with --force", arg)
+	}
+	o.Force = o.Force || o.overwrite == string(tree.Always)
+	if path == "" && holdsTrees(snap) {
+		return a.restoreMixed(c, r, snap, o)
+	}
+	return a.restoreFiles(ctx, r, snap, path, o)
+}
+
+// restoreFiles restores an item that is no tree, or all of a snapshot that
+// holds none.
+func (a *app) restoreFiles(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, path string, o restoreOptions) (err error) {
+	a.onInterrupt = "; what was not written wholly was removed"
 	begin := time.Now()
 	o.Progress = new(restore.Progress)
 	stop := a.restoring(o.Progress)
 	var written []*restore.Written
 	if path == "" {
-		written, err = restore.All(ctx, r, snap, to, o)
+		written, err = restore.All(ctx, r, snap, o.to, o.Options)
 	} else {
-		written, err = a.restoreItem(ctx, r, snap, path, to, o)
+		written, err = a.restoreItem(ctx, r, snap, path, o.to, o.Options)
 	}
 	stop()
 	if err != nil {
