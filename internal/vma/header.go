@@ -130,7 +130,7 @@ func (h *Header) encode() ([]byte, error) {
 	room := 0 // of the buffer
 	blob := func(p []byte) uint32 {
 		at := len(b) - fixedHeaderSize
-		if at+2+len(p) > room {
+		for at+2+len(p) > room {
 			room += (2 + len(p) + sectorSize - 1) / sectorSize * sectorSize
 		}
 		b = append(binary.LittleEndian.AppendUint16(b, uint16(len(p))), p...)

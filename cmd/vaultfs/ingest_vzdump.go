@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"vaultfs/ingest"
+	"vaultfs/ingest/vm"
+	"vaultfs/ingest/vzdump"
+	"vaultfs/repo"
+)
+
+func (a *app) ingestVzdumpCommand() *cobra.Command {
+	var common ingestOptions
+	var o vzdump.Options
+	c := &cobra.Command{
+		Use:   "vzdump FILE…|DIR|-",
+		Short: "Back up archives of Proxmox VE",
+		Long: `Back up archives that vzdump of Proxmox VE has written: VMA of virtual machines,
+tar of containers; plain or compressed with zstd, gzip or lzop. Each becomes a
+snapshot of the source vzdump/VMID, of the time in the archive's name; with
+--name of vzdump/NAME.
+
+Of a directory those archives are read that the repository does not have yet,
+oldest first. One that has the name, size and time of one that it has is skipped
+without being read; so is what vzdump has not finished. FILE may be - for an
+archive from standard input, which needs --name.
+
+What is stored are the guest's disks, block by block, or its tree, file by file:
+if the repository has the guest in another form already, an archive adds next
+to nothing. The configuration and the notes are kept, too.
+
+An archive is checked as strictly as its format allows while it is read. One
+that is cut off, damaged or still being written leaves no snapshot. A guest with
+another's number is refused: agree with --adopt, or give it a --name.`,
+		Example: `  vaultfs ingest vzdump /var/lib/vz/dump
+  vaultfs ingest vzdump /mnt/nas/dump/vzdump-qemu-101-2026_11_20-03_00_01.vma.zst
+  ssh pve vzdump 101 --stdout | vaultfs ingest vzdump --name 101 -`,
+		Args: atLeast(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withRepo(c.Context(), func(r *repo.Repo) error {
+				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
+				return a.ingestVzdump(c.Context(), r, args, o)
+			})
+		},
+		ValidArgsFunction: completeFiles,
+	}
+	c.Flags().StringVar(&common.name, "name", "", "make snapshots of the source vzdump/`NAME`")
+	common.addTo(c)
+	return c
+}
+
+func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, paths []string, o vzdump.Options) (err error) {
+	o.Program, o.Stdin, o.Warn, o.Skipped = program(), a.stdin, a.print.warn, a.skipped
+	if o.StateDir, err = vm.DefaultStateDir(); err != nil {
+		return err
+	}
+	o.Progress = new(ingest.Progress)
+	stop := a.ingesting(o.Progress)
+	list, err := vzdump.Ingest(ctx, r, paths, o)
+	stop()
+	var made []outcome
+	for _, m := range list {
+		made = append(made, outcome{snapshot: m.Snapshot, warnings: m.Warnings})
+	}
+	return a.ingested(made, wrong(err, vzdump.ErrUsage))
+}
+
+// skippedJSON tells of something that is not ingested because it is in already.
+type skippedJSON struct {
+	Event    string `json:"event"` // "skipped"
+	Path     string `json:"path"`
+	Snapshot string `json:"snapshot"`
+	Source   string `json:"source"`
+}
+
+// skipped tells of an archive that is in already.
+func (a *app) skipped(archive string, s *repo.Snapshot) {
+	if a.print.json {
+		a.print.object(skippedJSON{"skipped", archive, s.ID, s.Source})
+		return
+	}
+	a.print.remark("%s: skipped, it is snapshot %s of %s\n", archive, s.Short(), s.Source)
+}
