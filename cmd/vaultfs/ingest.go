@@ -42,7 +42,8 @@ func (a *app) ingestCommand() *cobra.Command {
 		Use:   "ingest KIND",
 		Short: "Back something up",
 		Example: `  vaultfs ingest vm win11
-  vaultfs ingest disk /var/lib/libvirt/images/debian.qcow2`,
+  vaultfs ingest disk /var/lib/libvirt/images/debian.qcow2
+  vaultfs ingest tree /etc`,
 		Long: `Back something up as a new snapshot. Only what the repository does not hold yet
 is stored, whatever it came from.
 
@@ -53,7 +54,7 @@ appears, and the next one uses what had been stored already.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: groupRun,
 	}
-	c.AddCommand(a.ingestDiskCommand(), a.ingestVMCommand())
+	c.AddCommand(a.ingestDiskCommand(), a.ingestVMCommand(), a.ingestVzdumpCommand(), a.ingestTreeCommand(), a.ingestPGCommand())
 	return c
 }
 

@@ -1,0 +1,61 @@
+package tree
+
+import (
+	"sync"
+
+	"vaultfs/repo"
+)
+
+// links are the files with several names. Each is read once.
+type links struct {
+	mu      sync.Mutex
+	read    map[inode]repo.Content
+	reading map[inode][]*job // and who waits for it
+}
+
+// An inode is a file, whatever its names.
+type inode struct {
+	device uint32
+	number uint64
+}
+
+func newLinks() *links {
+	return &links{read: map[inode]repo.Content{}, reading: map[inode][]*job{}}
+}
+
+// claim tells what is to be done for a name of a file: its content is known; or
+// the caller is to read it; or neither, and settle hands the job out again.
+func (l *links) claim(j *job) (c repo.Content, known, first bool) {
+	key := j.key
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c, known = l.read[key]; known {
+		return c, true, false
+	}
+	others, reading := l.reading[key]
+	if !reading {
+		l.reading[key] = nil
+		return c, false, true
+	}
+	l.reading[key] = append(others, j)
+	return c, false, false
+}
+
+// settle says what became of a file that was claimed, and returns those that
+// have waited for it. If it could not be read, that is one: the next to try.
+func (l *links) settle(j *job, c repo.Content, ok bool) (waiting []*job) {
+	key := j.key
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting = l.reading[key]
+	switch {
+	case ok:
+		l.read[key] = c
+		delete(l.reading, key)
+	case len(waiting) == 0:
+		delete(l.reading, key)
+	default:
+		l.reading[key], waiting = waiting[1:], waiting[:1]
+	}
+	return waiting
+}
