@@ -1,6 +1,7 @@
 package tar
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -347,6 +348,30 @@ func (t *reader) readOldMap(m *member) (err error) {
 		more = b.evenMore()
 	}
 	return nil
+}
+
+// others are formats that are taken for tar archives, by their first bytes.
+var others = []struct{ magic, what string }{
+	{"\xfd7zXZ\x00", "it is compressed with xz, which is not read here: give `xz -dc FILE | vaultfs ingest tar --name NAME -` the file"},
+	{"BZh", "it is compressed with bzip2, which is not read here: give `bzip2 -dc FILE | vaultfs ingest tar --name NAME -` the file"},
+	{"\x04\x22\x4d\x18", "it is compressed with lz4, which is not read here: give `lz4 -dc FILE | vaultfs ingest tar --name NAME -` the file"},
+	{"PK\x03\x04", "it is a zip archive: unpack it, and back up the directory with `vaultfs ingest tree`"},
+	{"7z\xbc\xaf\x27\x1c", "it is a 7z archive: unpack it, and back up the directory with `vaultfs ingest tree`"},
+	{"070701", "it is a cpio archive: unpack it, and back up the directory with `vaultfs ingest tree`"},
+	{"VMA\x00", "it is an archive of a VM: use `vaultfs ingest vzdump`"},
+	{"QFI\xfb", "it is a disk image: use `vaultfs ingest disk`"},
+	{"PGDMP", "it is a dump of a PostgreSQL database: use `vaultfs ingest pg --file`"},
+}
+
+// other says of something that is not a tar archive what it is, if that is seen
+// from its first bytes.
+func (t *reader) other() error {
+	for _, o := range others {
+		if bytes.HasPrefix(t.head[:], []byte(o.magic)) {
+			return fmt.Errorf("%w: %s", ErrNotTar, o.what)
+		}
+	}
+	return ErrNotTar
 }
 
 // trailer reads what follows the end mark, up to the end, and returns where the

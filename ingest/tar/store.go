@@ -12,9 +12,10 @@ import (
 
 // Errors that callers tell apart, with errors.Is.
 var (
-	ErrUsage  = errors.New("wrong usage")
-	ErrEmpty  = errors.New("is empty: nothing to back up")
-	ErrNotTar = errors.New("is not a tar archive")
+	ErrUsage   = errors.New("wrong usage")
+	ErrEmpty   = errors.New("it is empty: there is nothing to back up")
+	ErrNotTar  = errors.New("it is not a tar archive")
+	ErrChanged = errors.New("while it was being read: start again when nothing else uses it")
 )
 
 // StoreOptions says how an archive is stored.
@@ -26,6 +27,8 @@ type StoreOptions struct {
 	// and those that are no regular files, are not looked at. An error ends the
 	// storing.
 	Look map[string]func(content []byte) error
+	// Path is where the archive is, for the item.
+	Path string
 }
 
 // LookMax bounds what a function of StoreOptions.Look is given, in bytes.
@@ -39,9 +42,9 @@ type Report struct {
 }
 
 // Store stores a tar archive, which is not compressed, as a tree and makes it an
-// item of the session. r is read to its end. A file without holes becomes what it
-// would become if its tree were backed up. An error names no archive and is to
-// follow the name of one.
+// item of the session. r is read to its end. The content of a file becomes what it
+// would become if the tree were backed up that the archive was made of. Errors say
+// "it" of the archive.
 func Store(ctx context.Context, session *repo.Session, r io.Reader, item string, o StoreOptions) (repo.Item, *Report, error) {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
@@ -52,6 +55,9 @@ func Store(ctx context.Context, session *repo.Session, r io.Reader, item string,
 		catalog: newCatalog(implied), names: names{}, implied: implied,
 	}
 	err := s.members()
+	if err == ErrNotTar {
+		err = s.reader.other()
+	}
 	if stored := s.contents.wait(); stored != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		err = stored
 	}
@@ -63,8 +69,12 @@ func Store(ctx context.Context, session *repo.Session, r io.Reader, item string,
 		return repo.Item{}, nil, err
 	}
 	s.report.Warnings = append(s.report.Warnings, s.unsaid()...)
-	it, err := session.AddTree(ctx, item, root)
-	return it, &s.report, err
+	it, err := session.PutTree(ctx, root)
+	if err != nil {
+		return it, nil, err
+	}
+	it.Name, it.Path = item, o.Path
+	return it, &s.report, session.AddItem(it)
 }
 
 // storing is one call of Store.
@@ -127,7 +137,7 @@ func (s *storing) members() error {
 // end looks at what follows the archive.
 func (s *storing) end() error {
 	if s.report.Members == 0 {
-		return fmt.Errorf("%w: the archive has no members", ErrEmpty)
+		return fmt.Errorf("%w: it has no members", ErrEmpty)
 	}
 	switch at, err := s.reader.trailer(); {
 	case err != nil:
