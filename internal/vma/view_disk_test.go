@@ -41,11 +41,8 @@ func (d *disk) grainCount() int64 { return divideUp(d.size, blockSize) }
 // with the disk.
 func (d *disk) write(rng *rand.Rand, first, n int64) {
 	for g := first; g < min(first+n, d.grainCount()); g++ {
-		b := make([]byte, min(blockSize, d.size-g*blockSize))
-		for i := range b {
-			b[i] = byte(rng.Uint32())
-		}
-		b[rng.IntN(len(b))] |= 1
+		start := rng.IntN(len(noise) - blockSize)
+		b := noise[start : start+int(min(blockSize, d.size-g*blockSize))]
 		d.put(g, b)
 	}
 }
@@ -60,6 +57,16 @@ func (d *disk) put(g int64, b []byte) {
 	}
 	d.bitmaps[int(s)][i/wordBits] |= 1 << (i % wordBits)
 }
+
+// noise is random bytes, none of them zero.
+var noise = func() []byte {
+	b := make([]byte, 4*blockSize)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range b {
+		b[i] = 1 + byte(rng.IntN(255))
+	}
+	return b
+}()
 
 // bytes is the whole disk.
 func (d *disk) bytes() []byte {
