@@ -24,63 +24,14 @@ type FileWriter struct {
 func (s *Session) NewFileWriter() *FileWriter { return &FileWriter{lane: Lane{session: s}} }
 
 // Put stores all of a stream as the content of a file without holes.
-func (w *FileWriter) Put(ctx context.Context, r io.Reader) (Content, error) {
-	c, err := w.put(ctx, r)
-	return c, err
-}
-
-// put cuts a stream. One that is not longer than the shortest chunk is one, so
-// that there is no need to ask the cutter.
-func (w *FileWriter) put(ctx context.Context, r io.Reader) (Content, error) {
-	if w.head == nil {
-		w.head = make([]byte, chunk.StreamMin+1)
-	}
-	n, err := io.ReadFull(r, w.head)
-	switch {
-	case err == io.EOF:
-		return Content{}, ctx.Err()
-	case err == io.ErrUnexpectedEOF:
-		id, err := w.putChunk(ctx, w.head[:n])
-		return Content{Kind: format.ChunkContent, ID: id, Size: int64(n)}, err
-	case err != nil:
-		return Content{}, err
-	}
-	return w.cut(ctx, io.MultiReader(bytes.NewReader(w.head), r))
-}
-
-func (w *FileWriter) putChunk(ctx context.Context, plain []byte) (chunk.ID, error) {
-	if err := ctx.Err(); err != nil {
-		return chunk.ID{}, err
-	}
-	return w.lane.putStream(ctx, plain)
-}
-
-// cut stores a stream that is not empty, with the cutter.
-func (w *FileWriter) cut(ctx context.Context, r io.Reader) (c Content, err error) {
-	if w.cutter == nil {
-		w.cutter = chunk.NewStream(r, w.lane.session.repo.secrets.Polynomial)
-	} else {
-		w.cutter.Reset(r)
-	}
-	tree := streamTree{put: func(n *format.StreamNode) (chunk.ID, error) {
-		return w.lane.putStructure(ctx, format.Stream, n.Encode())
-	}}
-	for {
-		plain, err := w.cutter.Next(w.plain)
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return c, err
-		}
-		w.plain = plain
-		e := format.StreamEntry{Len: int64(len(plain))}
-		if e.ID, err = w.putChunk(ctx, plain); err != nil {
-			return c, err
-		}
+func (w *FileWriter) Put(ctx context.Context, r io.Reader) (c Content, err error) {
+	tree := w.streamTree(ctx)
+	err = w.chunks(ctx, r, func(e format.StreamEntry) error {
 		c.Size += e.Len
-		if err := tree.add(0, e); err != nil {
-			return c, err
-		}
+		return tree.add(0, e)
+	})
+	if err != nil || c.Size == 0 {
+		return Content{}, err
 	}
 	if id, one := tree.single(); one {
 		c.Kind, c.ID = format.ChunkContent, id
@@ -89,6 +40,58 @@ func (w *FileWriter) cut(ctx context.Context, r io.Reader) (c Content, err error
 	c.Kind = format.StreamContent
 	c.ID, err = tree.finish()
 	return c, err
+}
+
+// chunks stores a stream and gives its chunks, one after the other. A stream
+// that is not longer than the shortest chunk is one, so that there is no need
+// to ask the cutter.
+func (w *FileWriter) chunks(ctx context.Context, r io.Reader, give func(format.StreamEntry) error) error {
+	if w.head == nil {
+		w.head = make([]byte, chunk.StreamMin+1)
+	}
+	n, err := io.ReadFull(r, w.head)
+	switch {
+	case err == io.EOF:
+		return ctx.Err()
+	case err == io.ErrUnexpectedEOF:
+		return w.give(ctx, w.head[:n], give)
+	case err != nil:
+		return err
+	}
+	r = io.MultiReader(bytes.NewReader(w.head), r)
+	if w.cutter == nil {
+		w.cutter = chunk.NewStream(r, w.lane.session.repo.secrets.Polynomial)
+	} else {
+		w.cutter.Reset(r)
+	}
+	for {
+		plain, err := w.cutter.Next(w.plain)
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		w.plain = plain
+		if err := w.give(ctx, plain, give); err != nil {
+			return err
+		}
+	}
+}
+
+// give stores a chunk and passes it on.
+func (w *FileWriter) give(ctx context.Context, plain []byte, give func(format.StreamEntry) error) error {
+	id, err := w.putChunk(ctx, plain)
+	if err != nil {
+		return err
+	}
+	return give(format.StreamEntry{Len: int64(len(plain)), ID: id})
+}
+
+func (w *FileWriter) putChunk(ctx context.Context, plain []byte) (chunk.ID, error) {
+	if err := ctx.Err(); err != nil {
+		return chunk.ID{}, err
+	}
+	return w.lane.putStream(ctx, plain)
 }
 
 // PutSparse stores the content of a file of that many bytes that has holes.
@@ -100,7 +103,7 @@ func (w *FileWriter) PutSparse(ctx context.Context, r io.Reader, size int64, ran
 	if err != nil {
 		return Content{}, err
 	}
-	c, err := w.put(ctx, io.LimitReader(r, stored))
+	c, err := w.Put(ctx, io.LimitReader(r, stored))
 	if err != nil {
 		return c, err
 	}

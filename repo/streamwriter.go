@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"vaultfs/chunk"
@@ -12,16 +13,56 @@ import (
 // length in bytes.
 func (s *Session) PutStream(ctx context.Context, r io.Reader) (root chunk.ID, size int64, err error) {
 	w := s.NewFileWriter()
-	c, err := w.Put(ctx, r)
-	if err != nil || c.Kind == format.StreamContent {
-		return c.ID, c.Size, err
+	tree := w.streamTree(ctx)
+	err = w.chunks(ctx, r, func(e format.StreamEntry) error {
+		size += e.Len
+		return tree.add(0, e)
+	})
+	if err != nil {
+		return root, size, err
 	}
-	n := &format.StreamNode{}
-	if c.Kind == format.ChunkContent {
-		n.Entries = []format.StreamEntry{{Len: c.Size, ID: c.ID}}
+	root, err = tree.finish()
+	return root, size, err
+}
+
+// A StreamPart is bytes that were stored to become part of a stream. It keeps
+// 40 bytes in memory for each chunk, so for about a MiB.
+type StreamPart struct {
+	session *Session
+	entries []format.StreamEntry
+	size    int64
+}
+
+// Size is the length in bytes.
+func (p *StreamPart) Size() int64 { return p.size }
+
+// PutPart stores a part of a stream.
+func (s *Session) PutPart(ctx context.Context, r io.Reader) (*StreamPart, error) {
+	p := &StreamPart{session: s}
+	err := s.NewFileWriter().chunks(ctx, r, func(e format.StreamEntry) error {
+		p.entries, p.size = append(p.entries, e), p.size+e.Len
+		return nil
+	})
+	return p, err
+}
+
+// JoinParts makes one stream of parts that this session has stored, in that
+// order, and returns what PutStream returns. It reads none of their bytes.
+func (s *Session) JoinParts(ctx context.Context, parts ...*StreamPart) (root chunk.ID, size int64, err error) {
+	tree := s.NewFileWriter().streamTree(ctx)
+	for _, p := range parts {
+		if p.session != s {
+			return root, size, errors.New("a part of the stream was stored by another session")
+		}
+		for _, e := range p.entries {
+			if err := tree.add(0, e); err != nil {
+				return root, size, err
+			}
+		}
+		size += p.size
 	}
-	root, err = w.lane.putStructure(ctx, format.Stream, n.Encode())
-	return root, c.Size, err
+	root, err = tree.finish()
+	return root, size, err
 }
 
 // AddFile stores a stream as an item of the snapshot.
@@ -39,6 +80,12 @@ func (s *Session) AddFile(ctx context.Context, name string, r io.Reader) (Item, 
 type streamTree struct {
 	levels [][]format.StreamEntry
 	put    func(*format.StreamNode) (chunk.ID, error)
+}
+
+func (w *FileWriter) streamTree(ctx context.Context) *streamTree {
+	return &streamTree{put: func(n *format.StreamNode) (chunk.ID, error) {
+		return w.lane.putStructure(ctx, format.Stream, n.Encode())
+	}}
 }
 
 func (t *streamTree) add(level int, e format.StreamEntry) error {
