@@ -33,7 +33,14 @@ func (n *fileNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrO
 
 func (n *fileNode) attr(ctx context.Context, a *fuse.Attr) syscall.Errno {
 	mode, size, allocated := uint32(privateMode), n.entry.item.Size, n.entry.item.Size
-	if n.entry.form != plainFile {
+	switch n.entry.form {
+	case vmaArchive: // private: it holds the configs
+		var err error
+		if size, err = n.archives.size(ctx, n.entry.archive); err != nil {
+			return n.report.failed("opening "+n.path(), err)
+		}
+		allocated = size
+	case rawDisk, qcow2Disk:
 		mode = fileMode
 		sizes, err := n.disks.sizes(ctx, n.entry.item)
 		if err != nil {
@@ -64,7 +71,10 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint3
 }
 
 func (n *fileNode) open(ctx context.Context) (content, error) {
-	if n.entry.form == plainFile {
+	switch n.entry.form {
+	case vmaArchive:
+		return n.archives.open(ctx, n.entry.archive)
+	case plainFile:
 		f, err := n.flights.do(ctx, fmt.Sprintf("file %v", n.entry.item.Root), func(ctx context.Context) (any, error) {
 			return n.repository.OpenFile(ctx, n.entry.item)
 		})

@@ -11,11 +11,12 @@ import (
 type form uint8
 
 const (
-	directory form = iota
-	plainFile      // a file as it was stored
-	rawDisk        // a disk's bytes
-	qcow2Disk      // a disk as a qcow2 file
-	treeRoot       // the root of a stored tree
+	directory  form = iota
+	plainFile       // a file as it was stored
+	rawDisk         // a disk's bytes
+	qcow2Disk       // a disk as a qcow2 file
+	treeRoot        // the root of a stored tree
+	vmaArchive      // a VMA archive, computed
 )
 
 // entry is a directory or a file inside a snapshot.
@@ -23,6 +24,7 @@ type entry struct {
 	path     string // escaped, relative to the snapshot's directory; "" for that itself
 	form     form
 	item     repo.Item         // of a file or a tree
+	archive  *archive          // of a VMA archive
 	children map[string]*entry // of a directory, by name
 	names    []string          // of the children, sorted
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"vaultfs/internal/qcow2"
+	"vaultfs/internal/vma"
 	"vaultfs/repo"
 )
 
@@ -27,6 +28,7 @@ type Repository interface {
 // Disk is an open disk. It holds nothing that would have to be closed.
 type Disk interface {
 	qcow2.Source
+	vma.Source
 	Allocated() int64 // bytes that are not in holes
 	// NextData is the offset of the first data at or after off, and io.EOF
 	// when there is none.

@@ -17,19 +17,22 @@ type tree struct {
 	flights    *flights
 	catalog    *catalog
 	disks      *shelf
+	archives   *archives
 	leases     *leases
 }
 
 func newTree(ctx context.Context, r Repository, pin Pin, o owner, log func(string)) *tree {
 	f := &flights{ctx: ctx}
 	report := &reporter{log: log}
+	disks := &shelf{repository: r, flights: f, known: map[string]*knownDisk{}}
 	return &tree{
 		repository: r,
 		owner:      o,
 		report:     report,
 		flights:    f,
 		catalog:    &catalog{repository: r, flights: f, report: report},
-		disks:      &shelf{repository: r, flights: f, known: map[string]*knownDisk{}},
+		disks:      disks,
+		archives:   &archives{repository: r, flights: f, report: report, disks: disks},
 		leases:     &leases{flights: f, report: report, pin: pin},
 	}
 }
