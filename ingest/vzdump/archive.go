@@ -3,6 +3,7 @@ package vzdump
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (a *archive) ingest(ctx context.Context, r *repo.Repo, o *Options) (Made, e
 		return made, fmt.Errorf("%w (%w)", changed, err)
 	}
 	if _, ok := errors.AsType[brokenError](err); ok {
-		return made, fmt.Errorf("%w%s", err, g.file.fresh())
+		return made, fmt.Errorf("%w%s", err, cmp.Or(g.file.fresh(), ": if there is another copy of the archive, try that"))
 	}
 	return made, err
 }

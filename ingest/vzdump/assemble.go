@@ -17,11 +17,13 @@ import (
 	"vaultfs/repo"
 )
 
-// Bounds of the memory of an ingest. Beside them a worker takes about 30 MB.
+// Bounds of the memory of an ingest. Beside them a worker takes about 30 MB. Tests
+// lower the first.
+var pageMemory = 128 << 20 // for blocks of segments that are not complete, in bytes
+
 const (
-	pageMemory = 128 << 20 // for blocks of segments that are not complete, in bytes
-	maxWorkers = 3         // that cut and store complete segments
-	maxLoads   = 2         // segments that are being read back from the spool: memory of a segment each
+	maxWorkers = 3 // that cut and store complete segments
+	maxLoads   = 2 // segments that are being read back from the spool: memory of a segment each
 )
 
 // An assembler makes disks of clusters that come in any order, of any drive. It

@@ -38,6 +38,9 @@ func (g *ingestion) storeVM(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if g.packed == "" && len(h.Drives) > 0 {
+		g.session.Note("the archive was not compressed: nothing in it covers what its drives hold, so that damage there would not have been seen")
+	}
 	for i, d := range h.Drives {
 		it := repo.Item{Name: g.itemName(d.Name), Kind: repo.ItemDisk, Size: d.Size, Root: roots[i], Origin: g.origin("vma")}
 		if err := g.session.AddItem(it); err != nil {
