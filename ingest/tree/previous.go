@@ -114,11 +114,11 @@ func (c *cursor) close() {
 // over.
 func (p *previous) same(now, was *repo.Entry) bool {
 	if p == nil || p.force || was == nil || !was.IsRegular() || now.Inode != was.Inode || now.Content.Size != was.Content.Size ||
-		now.Mtime != was.Mtime || !p.settled(now.Mtime) {
+		now.Mtime != was.Mtime {
 		return false
 	}
 	if p.links && now.Links > 1 {
-		return true
+		return p.settled(now.Mtime)
 	}
 	return now.Ctime == was.Ctime && p.settled(now.Ctime)
 }

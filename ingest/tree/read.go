@@ -211,9 +211,11 @@ func (r *reader) store(ctx context.Context, j *job, fd int, st *unix.Stat_t) (c 
 		if filled > 0 {
 			r.w.remarks.note("%q has more holes than can be told apart: the %d smallest are stored as zeros", r.w.full(j.dir.path(j.slot.entry.Name)), filled)
 		}
-		sparse := &rangeReader{portion: *p, rest: ranges}
-		c, err = r.writer.PutSparse(ctx, sparse, st.Size, ranges)
-		return c, sparse.short, sparse.failed, err
+		if len(ranges) != 1 || ranges[0].Len != st.Size {
+			sparse := &rangeReader{portion: *p, rest: ranges}
+			c, err = r.writer.PutSparse(ctx, sparse, st.Size, ranges)
+			return c, sparse.short, sparse.failed, err
+		}
 	}
 	p.left = st.Size
 	c, err = r.writer.Put(ctx, p)
