@@ -46,8 +46,10 @@
 // the kernel may keep them for a second. Inode numbers are a hash of what is
 // shown, and every time is the snapshot's, so two mounts look the same.
 //
-// READDIRPLUS is off: it asks for the attributes of every entry that is listed,
-// and the size of a .qcow2 file is known only after its disk has been opened.
+// Directories of trees are listed with the attributes of their entries (READDIRPLUS),
+// which are known for free then: find -ls on 100,000 files takes 1.5 to 2.3 s, not 7 to
+// 8.6. Other directories are listed by names alone, since the size of a .qcow2 file
+// is known only after its disk has been opened.
 //
 // # Reading
 //

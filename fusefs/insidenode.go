@@ -17,11 +17,10 @@ type insideNode struct {
 }
 
 var (
-	_ fs.NodeGetattrer = (*insideNode)(nil)
-	_ fs.NodeLookuper  = (*insideNode)(nil)
-	_ fs.NodeOpendirer = (*insideNode)(nil)
-	_ fs.NodeReaddirer = (*insideNode)(nil)
-	_ fs.NodeStatfser  = (*insideNode)(nil)
+	_ fs.NodeGetattrer      = (*insideNode)(nil)
+	_ fs.NodeLookuper       = (*insideNode)(nil)
+	_ fs.NodeOpendirHandler = (*insideNode)(nil)
+	_ fs.NodeStatfser       = (*insideNode)(nil)
 )
 
 // Getattr implements [fs.NodeGetattrer].
@@ -58,19 +57,17 @@ func (n *insideNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	return n.NewInode(ctx, file, id), 0
 }
 
-// Opendir implements [fs.NodeOpendirer].
-func (n *insideNode) Opendir(ctx context.Context) syscall.Errno {
-	return n.enter(ctx, n.snapshot)
-}
-
-// Readdir implements [fs.NodeReaddirer].
-func (n *insideNode) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
+// OpendirHandle implements [fs.NodeOpendirHandler].
+func (n *insideNode) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if e := n.enter(ctx, n.snapshot); e != 0 {
+		return nil, 0, e
+	}
 	entries := make([]fuse.DirEntry, 0, len(n.dir.names))
 	for _, name := range n.dir.names {
 		id := insideIdentity(n.snapshot, n.dir.children[name])
 		entries = append(entries, fuse.DirEntry{Name: name, Mode: id.Mode, Ino: id.Ino})
 	}
-	return fs.NewListDirStream(entries), 0
+	return &nameListing{entries: entries}, 0, 0
 }
 
 // enter sees to it that what is about to be looked at stays.

@@ -134,7 +134,6 @@ func fuseOptions(o Options) *fs.Options {
 			MaxBackground:            maxBackground,
 			EnableAcl:                o.AllowOther, // of what others may do, the kernel asks modes and access control lists
 			EnableSymlinkCaching:     true,
-			DisableReadDirPlus:       true,
 			DisableSplice:            true, // answers come from memory; go-fuse would try a pipe first
 			ExplicitDataCacheControl: true,
 			Logger:                   logger,

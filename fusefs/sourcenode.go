@@ -17,10 +17,10 @@ type sourceNode struct {
 }
 
 var (
-	_ fs.NodeGetattrer = (*sourceNode)(nil)
-	_ fs.NodeLookuper  = (*sourceNode)(nil)
-	_ fs.NodeReaddirer = (*sourceNode)(nil)
-	_ fs.NodeStatfser  = (*sourceNode)(nil)
+	_ fs.NodeGetattrer      = (*sourceNode)(nil)
+	_ fs.NodeLookuper       = (*sourceNode)(nil)
+	_ fs.NodeOpendirHandler = (*sourceNode)(nil)
+	_ fs.NodeStatfser       = (*sourceNode)(nil)
 )
 
 func (n *sourceNode) dir(ctx context.Context) (*sourceDir, syscall.Errno) {
@@ -74,11 +74,11 @@ func (n *sourceNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	return nil, syscall.ENOENT
 }
 
-// Readdir implements [fs.NodeReaddirer].
-func (n *sourceNode) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
+// OpendirHandle implements [fs.NodeOpendirHandler].
+func (n *sourceNode) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	d, e := n.dir(ctx)
 	if e != 0 {
-		return nil, e
+		return nil, 0, e
 	}
 	var entries []fuse.DirEntry
 	add := func(name string, id fs.StableAttr) {
@@ -99,7 +99,7 @@ func (n *sourceNode) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) 
 		}
 		return 1
 	})
-	return fs.NewListDirStream(entries), 0
+	return &nameListing{entries: entries}, 0, 0
 }
 
 func sourceIdentity(d *sourceDir) fs.StableAttr {

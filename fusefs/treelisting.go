@@ -100,7 +100,7 @@ func (l *treeListing) read() {
 
 // Seekdir implements [fs.FileSeekdirer].
 func (l *treeListing) Seekdir(_ context.Context, off uint64) syscall.Errno {
-	if off <= max(l.given, dots) {
+	if off < l.given || l.given < dots {
 		l.goBack(off)
 	}
 	for l.given < off {
