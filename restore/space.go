@@ -17,13 +17,13 @@ func (e *SpaceError) Error() string {
 }
 
 // CheckSpace refuses, with a *SpaceError, to begin what the file system of dir
-// cannot hold.
+// cannot hold. One that does not say how large it is, as ramfs, may hold anything.
 func CheckSpace(dir string, need int64) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return directoryError(dir, err)
 	}
-	if free := int64(st.Bavail) * st.Frsize; free < need {
+	if free := int64(st.Bavail) * st.Frsize; st.Blocks > 0 && free < need {
 		return &SpaceError{dir, need, free}
 	}
 	return nil

@@ -118,7 +118,7 @@ func (m maker) sparseFile(name string, size int64, at ...int64) {
 
 func (m maker) sparse() {
 	m.dir("sparse")
-	m.sparseFile("sparse/nothing but a hole", 256<<20)
+	m.sparseFile("sparse/nothing but a hole", 32<<20)
 	m.sparseFile("sparse/hole at the end", 20<<20, 0)
 	m.sparseFile("sparse/hole at the beginning", 20<<20+4096, 20<<20)
 	m.sparseFile("sparse/odd size", 1<<20+777, 64<<10)

@@ -128,18 +128,21 @@ func (r *restorer) owner(n node, e *repo.Entry, now *unix.Stat_t, path string) (
 // xattrs makes the extended attributes those of the entry. It tells whether it
 // did anything at all.
 func (r *restorer) xattrs(ctx context.Context, n node, e *repo.Entry, path string) (did bool) {
+	lost := map[Loss]error{}
+	note := func(name, what string, err error) {
+		if l := lossOf(name, err); err != nil && lost[l] == nil {
+			lost[l] = fmt.Errorf("%s%q: %w", what, name, err)
+		}
+	}
 	have, err := n.xattrs()
 	if err != nil {
-		r.lose(XattrLost, path, err)
+		lost[XattrLost] = err
 	}
 	for _, name := range have {
 		wanted := slices.ContainsFunc(e.Xattrs, func(x repo.Xattr) bool { return x.Name == name })
-		if wanted || !ours(name) {
-			continue
-		}
-		did = true
-		if err := n.removexattr(name); err != nil {
-			r.lose(lossOf(name), path, fmt.Errorf("removing %q: %w", name, err))
+		if !wanted && ours(name) {
+			did = true
+			note(name, "removing ", n.removexattr(name))
 		}
 	}
 	for i := range e.Xattrs {
@@ -148,13 +151,11 @@ func (r *restorer) xattrs(ctx context.Context, n node, e *repo.Entry, path strin
 		value, err := r.tree.Xattr(ctx, x)
 		if err == nil {
 			err = n.setxattr(x.Name, value)
-		} else if errors.Is(err, repo.ErrDamaged) {
-			r.lose(Damaged, path, fmt.Errorf("attribute %q: %w", x.Name, err))
-			continue
 		}
-		if err != nil {
-			r.lose(lossOf(x.Name), path, fmt.Errorf("attribute %q: %w", x.Name, err))
-		}
+		note(x.Name, "", err)
+	}
+	for l, err := range lost {
+		r.lose(l, path, err)
 	}
 	return did
 }
@@ -169,8 +170,11 @@ func ours(name string) bool {
 		strings.HasPrefix(name, aclPrefix) || name == "security.capability"
 }
 
-func lossOf(name string) Loss {
-	if strings.HasPrefix(name, aclPrefix) {
+func lossOf(name string, err error) Loss {
+	switch {
+	case errors.Is(err, repo.ErrDamaged):
+		return Damaged
+	case strings.HasPrefix(name, aclPrefix):
 		return ACLLost
 	}
 	return XattrLost

@@ -63,7 +63,12 @@ func (r *restorer) entry(ctx context.Context, t task) {
 		return
 	}
 	linked, data, err := r.makeLinked(ctx, t, action)
-	if err != nil {
+	switch {
+	case err == nil:
+	case isDevice(t.e.Type()) && errors.Is(err, unix.EPERM):
+		r.lose(DeviceLost, path, errors.New("only root may make devices, and not on every file system"))
+		return
+	default:
 		r.fail(path, err)
 		return
 	}
@@ -99,9 +104,6 @@ func (r *restorer) make(ctx context.Context, t task, action Action) (data int64,
 	temp := r.temp + strconv.FormatUint(r.temps.Add(1), 10)
 	n, err := create(t.dir.fd, temp, t.e)
 	if err != nil {
-		if errors.Is(err, unix.EPERM) && isDevice(t.e.Type()) {
-			err = fmt.Errorf("%w: only root may make devices", err)
-		}
 		return 0, id, err
 	}
 	defer unix.Close(n.fd)

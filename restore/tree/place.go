@@ -78,7 +78,7 @@ func (r *restorer) openRoot(ctx context.Context, from *repo.Entry, dest string) 
 	case errors.Is(err, unix.ENOENT):
 		d.fd = -1
 		return d, r.makeRoot(ctx, d)
-	case errors.Is(err, unix.ENOTDIR):
+	case errors.Is(err, unix.ENOTDIR) && exists(dest):
 		return nil, fmt.Errorf("%s exists and is no directory: %s is one and is restored to a directory", dest, nameOf(from))
 	case err != nil:
 		return nil, directoryError(dest, err)
@@ -107,6 +107,11 @@ func (r *restorer) openRoot(ctx context.Context, from *repo.Entry, dest string) 
 	d.existed, d.keep = !empty, d.keep && !empty
 	r.root, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
 	return d, err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // makeRoot makes the destination.
