@@ -78,7 +78,7 @@ func TestIncrementsOfAnyDisk(t *testing.T) {
 		initRepo(t, st)
 		r := reopen(t, st)
 		defer r.Close()
-		was := backup{source: "vm/a", disk: drawDisk(rt, scattered{})}
+		was := backup{source: "vm/a", disk: drawDisk(rt, scattered{}), tree: dirOf(nil)}
 		base := mustIngest(t, r, was)
 		for range 2 {
 			is := was
@@ -259,7 +259,7 @@ func TestVerifyOfAnIncrement(t *testing.T) {
 	if err != nil || full != nil {
 		t.Fatal(full, err)
 	}
-	if got := mustVerify(t, r); got.Snapshots != 2 || got.Items != 6 {
+	if got := mustVerify(t, r); got.Snapshots != 2 || got.Items != 8 {
 		t.Errorf("%d snapshots with %d items", got.Snapshots, got.Items)
 	}
 	d, err := r.OpenDisk(t.Context(), *base.Item("vda"))

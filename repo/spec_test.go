@@ -244,7 +244,7 @@ func (s *spec) run(b []byte) {
 		place := specPlace{pack: fmt.Sprintf("packs/%x/%x", session, pack[:32]), ordinal: uint64(be32(b[37:])), offset: be32(b[41:]),
 			sealed: be32(b[45:]), plain: be32(b[49:]), kind: b[32], box: s.packBox(pack[68], session, pack[32:64])}
 		s.must(len(s.objects[place.pack]) == be32(pack[69:]), "%s: size", place.pack)
-		s.chunks[string(b[32])+string(id)] = place
+		s.chunks[string(b[32:33])+string(id)] = place
 	}
 }
 
@@ -275,7 +275,7 @@ func (s *spec) packs() {
 			p := s.chunks[string(e[:33])]
 			s.must(p.pack == name && p.ordinal == uint64(i/41) && p.offset == offset && p.sealed == be32(e[33:]) && p.plain == be32(e[37:]),
 				"%s: chunk %d is elsewhere by the index", name, i/41)
-			s.must(b[8] == 1 == (e[0] == 1), "%s: a chunk of kind %d", name, e[0])
+			s.must(b[8] == 1 == (e[0] == 1 || e[0] >= 128), "%s: a chunk of kind %d", name, e[0])
 			s.chunk(e[0], e[1:33])
 			offset += be32(e[33:])
 		}
@@ -286,7 +286,7 @@ func (s *spec) packs() {
 // chunk reads a chunk and proves its ID.
 func (s *spec) chunk(kind byte, id []byte) []byte {
 	s.t.Helper()
-	p, ok := s.chunks[string(kind)+string(id)]
+	p, ok := s.chunks[string([]byte{kind})+string(id)]
 	s.must(ok, "chunk %x of kind %d is not listed", id, kind)
 	payload := s.open(p.box, p.ordinal, append([]byte{kind}, id...), s.objects[p.pack][p.offset:p.offset+p.sealed])
 	plain := payload[1:]
@@ -463,7 +463,8 @@ func TestFormatPageIsTrue(t *testing.T) {
 		if time := structure[6].(uint64); int64(time) != snap.Time.UnixNano() {
 			t.Errorf("time %d, want %v", time, snap.Time)
 		}
-		if summary := private[8].(map[any]any); summary[uint64(8)] != uint64(7) {
+		summary, below := private[8].(map[any]any), b.tree.totals()
+		if summary[uint64(8)] != uint64(7) || summary[uint64(9)] != below.Files || summary[uint64(10)] != below.Dirs || summary[uint64(11)] != below.Others {
 			t.Errorf("summary %v", summary)
 		}
 		var roots [][]byte
@@ -503,6 +504,11 @@ func TestFormatPageIsTrue(t *testing.T) {
 			case "nvram.fd":
 				if !bytes.Equal(s.stream(root), b.nvram) {
 					t.Error("small file differs")
+				}
+			case "rootfs":
+				s.tree(root, b.tree)
+				if item[uint64(2)] != "tree" || item[uint64(3)] != b.tree.totals().Bytes {
+					t.Errorf("item %v", item)
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package repo_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -91,8 +92,11 @@ func (n *node) same(ctx context.Context, t *repo.Tree, e *repo.Entry) error {
 	}
 	for i := range e.Xattrs {
 		v, err := t.Xattr(ctx, &e.Xattrs[i])
-		if err != nil || !bytes.Equal(v, n.xattrs[e.Xattrs[i].Name]) {
-			return fmt.Errorf("%s: %x (%v)", e.Xattrs[i].Name, v, err)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(v, n.xattrs[e.Xattrs[i].Name]) {
+			return fmt.Errorf("%s is %x", e.Xattrs[i].Name, v)
 		}
 	}
 	switch {
@@ -134,8 +138,11 @@ func (n *node) sameFile(ctx context.Context, t *repo.Tree, e *repo.Entry) error 
 		return fmt.Errorf("%d bytes, want %d", f.Size(), len(n.data))
 	}
 	got, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
-	if err != nil || !bytes.Equal(got, n.data) {
-		return fmt.Errorf("the bytes come back different (%v)", err)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, n.data) {
+		return errors.New("other bytes come back")
 	}
 	if !n.sparse {
 		return nil
@@ -197,6 +204,25 @@ func sameTree(t testing.TB, r *repo.Repo, s *repo.Snapshot, root *node) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// newTree draws a tree with a little of everything; two of one seed are equal.
+func newTree(seed uint64) *node {
+	hole := append(make([]byte, 70<<10), random(seed, 9000)...)
+	hole = append(hole, make([]byte, 50<<10)...)
+	long := fileOf(random(seed+1, 20<<10))
+	long.xattrs = map[string][]byte{"user.long": random(seed+2, 900), "user.short": []byte("x"), "user.none": nil}
+	return dirOf(map[string]*node{
+		"etc": dirOf(map[string]*node{"hosts": fileOf(random(seed+3, 100)), "empty": fileOf(nil), "none": dirOf(nil)}),
+		"var": dirOf(map[string]*node{
+			"long":   long,
+			"same":   fileOf(random(seed+3, 100)),
+			"sparse": {entry: fileOf(nil).entry, data: hole, sparse: true, ranges: []repo.Range{{Off: 70 << 10, Len: 9000}}},
+			"hole":   {entry: fileOf(nil).entry, data: make([]byte, 5000), sparse: true},
+			"link":   {entry: repo.Entry{Mode: format.TypeSymlink | 0o777, Target: "../etc/hosts"}},
+			"null":   {entry: repo.Entry{Mode: format.TypeChar | 0o666, Rdev: 1<<32 | 3}},
+		}),
+	})
 }
 
 // manyFiles is a directory of that many small files.

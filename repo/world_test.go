@@ -150,13 +150,14 @@ func (s scattered) same(d *repo.Disk) error {
 	}
 }
 
-// A backup is what one snapshot is made of: a disk of three segments, a stream
-// and a small file.
+// A backup is what one snapshot is made of: a disk of three segments, a stream,
+// a small file and a tree.
 type backup struct {
 	source string
 	disk   scattered
 	stream []byte
 	nvram  []byte
+	tree   *node
 }
 
 const segment = repo.SegmentSize
@@ -167,7 +168,7 @@ func newBackup(source string, seed uint64) backup {
 		1 << 20:           random(seed, 90<<10),
 		segment + 12345:   random(seed+1, 60<<10),
 		2*segment + 1<<20: random(seed+2, 1536),
-	}}, random(seed+3, 60<<10), random(seed+4, 700)}
+	}}, random(seed+3, 60<<10), random(seed+4, 700), newTree(seed + 5)}
 }
 
 // random is n bytes of noise without zero grains.
@@ -179,6 +180,8 @@ func (b backup) changed(seed uint64) backup {
 	data[30<<20] = random(seed, 40<<10)
 	data[segment+40<<20] = random(seed+1, 110<<10)
 	b.disk.data = data
+	b.tree = dirOf(maps.Clone(b.tree.below))
+	b.tree.below["new"] = fileOf(random(seed+2, 3000))
 	return b
 }
 
@@ -212,8 +215,8 @@ func (b backup) increment(ctx context.Context, r *repo.Repo, from *repo.Snapshot
 }
 
 // commit commits a session with the disk of that root.
-func (b backup) commit(ctx context.Context, s *repo.Session, root chunk.ID) (*repo.Snapshot, error) {
-	err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: b.disk.size, Root: root, Checkpoint: "c-1",
+func (b backup) commit(ctx context.Context, s *repo.Session, disk chunk.ID) (*repo.Snapshot, error) {
+	err := s.AddItem(repo.Item{Name: "vda", Kind: repo.ItemDisk, Size: b.disk.size, Root: disk, Checkpoint: "c-1",
 		Origin: repo.Origin{Path: "/p", Format: "raw", How: "full", Read: 8, Dirty: 7, New: 6, Stored: 5}})
 	if err != nil {
 		return nil, err
@@ -222,6 +225,13 @@ func (b backup) commit(ctx context.Context, s *repo.Session, root chunk.ID) (*re
 		if _, err := s.AddFile(ctx, name, bytes.NewReader(content)); err != nil {
 			return nil, err
 		}
+	}
+	root, err := b.tree.store(ctx, s, s.NewFileWriter(), "")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.AddTree(ctx, "rootfs", root); err != nil {
+		return nil, err
 	}
 	return s.Commit(ctx, repo.Info{Program: "test", Method: "backup", Summary: repo.Summary{BytesDirty: 7}})
 }
@@ -236,6 +246,14 @@ func (b backup) items(t testing.TB, r *repo.Repo, s *repo.Snapshot) map[string]e
 			d, err := r.OpenDisk(t.Context(), it)
 			if err == nil {
 				err = b.disk.same(d)
+			}
+			got[it.Name] = err
+			continue
+		}
+		if it.Kind == repo.ItemTree {
+			tree, err := r.OpenTree(t.Context(), it)
+			if err == nil {
+				err = b.tree.same(t.Context(), tree, tree.Root())
 			}
 			got[it.Name] = err
 			continue
