@@ -12,6 +12,7 @@ import (
 
 	"vaultfs/repo"
 	"vaultfs/repo/format"
+	"vaultfs/repo/store"
 )
 
 // A node is a file or directory that is to be stored.
@@ -252,4 +253,12 @@ func TestTreeComesBackAsItWentIn(t *testing.T) {
 			sameTree(t, r, s, root)
 		})
 	}
+}
+
+// newInit is a store with a repository.
+func newInit(t testing.TB) *store.Dir {
+	t.Helper()
+	st := memStore(t, store.NewMem())
+	initRepo(t, st)
+	return st
 }
