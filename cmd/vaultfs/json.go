@@ -52,11 +52,20 @@ type summaryJSON struct {
 	ChunksNew   int64   `json:"chunks_new"`
 	Seconds     float64 `json:"seconds"`
 	BytesDirty  int64   `json:"bytes_dirty"` // that dirty bitmaps called changed
+	// Of trees: what is below their roots, and the files by what became of them.
+	Files          int64 `json:"files"`
+	Dirs           int64 `json:"dirs"`
+	Others         int64 `json:"others"`
+	FilesNew       int64 `json:"files_new"`
+	FilesChanged   int64 `json:"files_changed"`
+	FilesUnchanged int64 `json:"files_unchanged"`
+	FilesUnread    int64 `json:"files_unread"`
 }
 
 func toSummaryJSON(s *repo.Snapshot) summaryJSON {
 	m := s.Info.Summary
-	return summaryJSON{m.BytesTotal, m.BytesRead, m.BytesNew, m.BytesStored, m.ChunksTotal, m.ChunksNew, float64(m.Milliseconds) / 1000, m.BytesDirty}
+	return summaryJSON{m.BytesTotal, m.BytesRead, m.BytesNew, m.BytesStored, m.ChunksTotal, m.ChunksNew, float64(m.Milliseconds) / 1000, m.BytesDirty,
+		m.Files, m.Dirs, m.Others, m.FilesNew, m.FilesChanged, m.FilesUnchanged, m.FilesUnread}
 }
 
 func toSnapshotJSON(s *repo.Snapshot) snapshotJSON {
@@ -151,10 +160,12 @@ type findingJSON struct {
 }
 
 type touchJSON struct {
-	Snapshot string `json:"snapshot"`
-	Source   string `json:"source"`
-	Item     string `json:"item"`
-	Bytes    int64  `json:"bytes"`
+	Snapshot string   `json:"snapshot"`
+	Source   string   `json:"source"`
+	Item     string   `json:"item"`
+	Bytes    int64    `json:"bytes"`
+	Files    int64    `json:"files,omitempty"` // of a tree, that lose something
+	Paths    []string `json:"paths,omitempty"` // of the first of them
 }
 
 func toFindingsJSON(findings []repo.Finding) []findingJSON {
@@ -162,7 +173,7 @@ func toFindingsJSON(findings []repo.Finding) []findingJSON {
 	for _, f := range findings {
 		touches := []touchJSON{}
 		for _, t := range f.Touches {
-			touches = append(touches, touchJSON{t.Snapshot.ID, t.Snapshot.Source, t.Item, t.Bytes})
+			touches = append(touches, touchJSON{t.Snapshot.ID, t.Snapshot.Source, t.Item, t.Bytes, t.Files, t.Paths})
 		}
 		j = append(j, findingJSON{f.Object, f.Err.Error(), touches})
 	}

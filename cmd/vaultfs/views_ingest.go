@@ -28,6 +28,8 @@ func (p *printer) outcome(o outcome, repoPath string) {
 			p.remark("  %-9s %s\n", name, value)
 		}
 	}
+	fact("files", filesFact(s))
+	fact("of these", changesFact(s))
 	fact("read", readFact(s))
 	fact("new", newFact(s))
 	fact("verified", s.Info.Verified)

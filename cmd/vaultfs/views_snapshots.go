@@ -44,6 +44,9 @@ func wasVerified(s *repo.Snapshot) bool {
 }
 
 func itemNames(s *repo.Snapshot) string {
+	if len(s.Items) == 1 && s.Items[0].Name == repo.WholeTree {
+		return count(s.Info.Summary.Files, "file")
+	}
 	var names []string
 	for _, it := range s.Items {
 		names = append(names, it.Name)
@@ -77,6 +80,8 @@ func (p *printer) snapshot(s *repo.Snapshot) {
 	fact("method", s.Info.Method)
 	fact("quiesced", s.Info.Quiesced)
 	fact("verified", s.Info.Verified)
+	fact("files", filesFact(s))
+	fact("of these", changesFact(s))
 	fact("read", readFact(s))
 	fact("new", newFact(s))
 	for _, note := range s.Info.Notes {
@@ -103,6 +108,49 @@ func (p *printer) snapshot(s *repo.Snapshot) {
 		p.text("\n")
 		p.table(t)
 	}
+}
+
+// filesFact tells what the trees hold; "" if there is none.
+func filesFact(s *repo.Snapshot) string {
+	m := s.Info.Summary
+	if m.Files == 0 && m.Dirs == 0 && m.Others == 0 {
+		return ""
+	}
+	fact := fmt.Sprintf("%s in %s", count(m.Files, "file"), directories(m.Dirs))
+	if m.Others > 0 {
+		fact += fmt.Sprintf(", and %s", others(m.Others))
+	}
+	return fact
+}
+
+func directories(n int64) string {
+	if n == 1 {
+		return "1 directory below the root"
+	}
+	return fmt.Sprintf("%d directories below the root", n)
+}
+
+func others(n int64) string {
+	if n == 1 {
+		return "1 symbolic link or special file"
+	}
+	return fmt.Sprintf("%d symbolic links and special files", n)
+}
+
+// changesFact tells how the files compare with those of the snapshot before; "" if
+// nobody has compared them.
+func changesFact(s *repo.Snapshot) string {
+	m := s.Info.Summary
+	var facts []string
+	for _, f := range []struct {
+		n    int64
+		what string
+	}{{m.FilesNew, "new"}, {m.FilesChanged, "changed"}, {m.FilesUnchanged, "unchanged and not read again"}, {m.FilesUnread, "that could not be read"}} {
+		if f.n > 0 {
+			facts = append(facts, fmt.Sprintf("%d %s", f.n, f.what))
+		}
+	}
+	return strings.Join(facts, ", ")
 }
 
 // howFact tells how much of a disk was read, and why.

@@ -62,7 +62,13 @@ func (f *proof) proved() string {
 func (p *printer) finding(f repo.Finding) {
 	p.text("%s: %v\n", f.Object, f.Err)
 	for _, t := range f.Touches {
-		p.text("  %s  %s  %s  %s: %s lost\n", t.Snapshot.Short(), localTime(t.Snapshot.Time), t.Snapshot.Source, t.Item, iec(t.Bytes))
+		p.text("  %s  %s  %s  %s: %s lost%s\n", t.Snapshot.Short(), localTime(t.Snapshot.Time), t.Snapshot.Source, t.Item, iec(t.Bytes), inFiles(t))
+		for _, path := range t.Paths {
+			p.text("    %s\n", oneLine(path))
+		}
+		if more := t.Files - int64(len(t.Paths)); more > 0 && len(t.Paths) > 0 {
+			p.text("    and %d more\n", more)
+		}
 	}
 	switch {
 	case strings.HasPrefix(f.Object, "snapshot "):
@@ -70,4 +76,12 @@ func (p *printer) finding(f repo.Finding) {
 	case len(f.Touches) == 0:
 		p.text("  no snapshot is known to lose anything by it\n")
 	}
+}
+
+// inFiles tells how many files of a tree lose something; "" of what is no tree.
+func inFiles(t repo.Touch) string {
+	if t.Files == 0 {
+		return ""
+	}
+	return " in " + count(t.Files, "file")
 }
