@@ -3,8 +3,11 @@ package repo
 import (
 	"bytes"
 	"context"
+	"maps"
+	"slices"
 
 	"vaultfs/chunk"
+	"vaultfs/repo/format"
 	"vaultfs/repo/seal"
 )
 
@@ -61,4 +64,42 @@ func ChunkIDs(ctx context.Context, r *Repo) (ids [][]byte) {
 func SecretsOf(r *Repo) [][]byte {
 	s := r.secrets
 	return [][]byte{s.IDKey[:], s.GrainKey[:], s.StructureKey[:], s.WriteKey[:], s.Identities[0].Private[:], s.Identities[0].Public[:64]}
+}
+
+// LostOf are the objects for which bytes of an item are lost, by a walk that
+// knows its kind or by one that knows child lists only.
+func LostOf(ctx context.Context, r *Repo, it Item, generic bool) ([]string, error) {
+	fresh, err := r.fresh()
+	if err != nil {
+		return nil, err
+	}
+	defer fresh.Close()
+	if err := fresh.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if generic {
+		it.Kind = "of a later version"
+	}
+	w := &walker{repo: fresh, seen: map[chunk.ID]loss{}, data: func(ctx context.Context, k format.Kind, id chunk.ID, _ int64) error {
+		for _, at := range fresh.index.Lookup(id) {
+			if _, err := fresh.store.Size(ctx, packObject(at.Session, at.Pack.Hash)); err != nil {
+				return damage(packLabel(at.Pack.Hash), err)
+			}
+		}
+		return nil
+	}}
+	l, err := w.item(ctx, it)
+	return slices.Sorted(maps.Keys(l)), err
+}
+
+// DirNodes are the nodes below the highest of a directory.
+func DirNodes(ctx context.Context, r *Repo, dir *Entry) (ids []chunk.ID) {
+	n, err := r.dirNode(ctx, dir.Content.ID)
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range n.Children {
+		ids = append(ids, c.ID)
+	}
+	return ids
 }
