@@ -4,7 +4,11 @@
 //	                              disks/vda.raw
 //	                              domain.xml
 //	vm/win11/latest -> 2026-11-21T18-00-00Z
+//	vzdump/101/2026-11-21T18-00-00Z/vzdump-qemu-101-2026_11_21-18_00_00.vma
 //	tree/etc/2026-11-21T18-00-00Z/ the tree itself
+//
+// A snapshot of a VMA archive has the archive itself too, computed as the qcow2
+// files are.
 //
 // # Names
 //

@@ -35,8 +35,10 @@ func (n *insideNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	if e := n.enter(ctx, n.snapshot); e != 0 {
 		return nil, e
 	}
-	child := n.dir.children[name]
+	child, e := n.child(ctx, name)
 	switch {
+	case e != 0:
+		return nil, e
 	case child == nil:
 		return nil, syscall.ENOENT
 	case child.form == treeRoot:
@@ -66,6 +68,10 @@ func (n *insideNode) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle
 	for _, name := range n.dir.names {
 		id := insideIdentity(n.snapshot, n.dir.children[name])
 		entries = append(entries, fuse.DirEntry{Name: name, Mode: id.Mode, Ino: id.Ino})
+	}
+	if a, _ := n.archive(ctx); a != nil { // an error has been reported, and hides nothing else
+		id := insideIdentity(n.snapshot, a)
+		entries = append(entries, fuse.DirEntry{Name: a.path, Mode: id.Mode, Ino: id.Ino})
 	}
 	return &nameListing{entries: entries}, 0, 0
 }
