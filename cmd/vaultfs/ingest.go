@@ -44,6 +44,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		Example: `  vaultfs ingest vm win11
   vaultfs ingest disk /var/lib/libvirt/images/debian.qcow2
   vaultfs ingest tree /etc
+  vaultfs ingest rsync root@web:/srv --name web-srv
   vaultfs ingest tar docker-vol-web-data-2026-11-21.tar.gz`,
 		Long: `Back something up as a new snapshot. Only what the repository does not hold yet
 is stored, whatever it came from.
@@ -55,7 +56,7 @@ appears, and the next one uses what had been stored already.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: groupRun,
 	}
-	c.AddCommand(a.ingestDiskCommand(), a.ingestVMCommand(), a.ingestVzdumpCommand(), a.ingestTreeCommand(), a.ingestTarCommand(), a.ingestStdinCommand(), a.ingestPGCommand())
+	c.AddCommand(a.ingestDiskCommand(), a.ingestVMCommand(), a.ingestVzdumpCommand(), a.ingestTreeCommand(), a.ingestRsyncCommand(), a.ingestTarCommand(), a.ingestStdinCommand(), a.ingestPGCommand())
 	return c
 }
 

@@ -86,7 +86,7 @@ func (r *remarks) exclude() {
 // all returns the warnings and the notes of a walk that has ended.
 func (r *remarks) all() (warnings, notes []string) {
 	warnings, notes = r.warnings, r.notes
-	if more := r.unread - len(r.warnings); more > 0 {
+	if more := r.unread - maxNamed; more > 0 {
 		warnings = append(warnings, fmt.Sprintf("so it is with %d more, which are not named here", more))
 	}
 	if r.gone.count > 0 {
