@@ -113,17 +113,26 @@ func (c *copier) write(buf []byte, w window) error {
 		return c.zero(w.off, w.n)
 	}
 	p := buf[:w.n]
-	if n, err := c.src.ReadAt(p, w.off); n < len(p) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return fmt.Errorf("reading %s at %d: %w", c.src.item.Name, w.off, err)
+	if err := c.read(p, w.off); err != nil {
+		return err
 	}
 	if err := c.put(p, w.off); err != nil {
 		return err
 	}
 	c.progress.Done.Add(w.n)
 	return nil
+}
+
+// read fills p from off.
+func (c *copier) read(p []byte, off int64) error {
+	n, err := c.src.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("reading %s at %d: %w", c.src.item.Name, off, err)
 }
 
 // put writes p at off, without its blocks of zeros where these are not needed.

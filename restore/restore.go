@@ -32,10 +32,7 @@ type Written struct {
 // Item writes one item of a snapshot to dest: a file that is to be made, a
 // directory that is there, in which the item has its own name, or a block
 // device.
-func Item(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, it repo.Item, dest string, o Options) (_ *Written, err error) {
-	if o.Progress == nil {
-		o.Progress = new(Progress)
-	}
+func Item(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, it repo.Item, dest string, o Options) (*Written, error) {
 	t, err := aim(it, dest, o)
 	if err != nil {
 		return nil, err
@@ -48,6 +45,14 @@ func Item(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, it repo.Item, 
 	s, err := Open(ctx, r, it, t.format)
 	if err != nil {
 		return nil, err
+	}
+	return s.write(ctx, t, o)
+}
+
+// write writes the source to where it goes.
+func (s *Source) write(ctx context.Context, t target, o Options) (_ *Written, err error) {
+	if o.Progress == nil {
+		o.Progress = new(Progress)
 	}
 	o.Progress.Total.Add(s.data)
 	if t.device {

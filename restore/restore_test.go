@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -240,23 +239,8 @@ func TestNothingIsLeftAfterAnError(t *testing.T) {
 	dir := t.TempDir()
 	r := newRepo(t, dir+"/repo")
 	snap := commit(t, r, map[string]image{"vda": disk})
-	packs, err := filepath.Glob(dir + "/repo/packs/*/*")
-	if err != nil || len(packs) == 0 {
-		t.Fatal(packs, err)
-	}
-	for _, p := range packs {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(b) > 1<<20 { // the data, not the maps
-			b[len(b)/2] ^= 1
-		}
-		if err := os.WriteFile(p, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err = restore.Item(t.Context(), r, snap, snap.Items[0], dir+"/out.raw", restore.Options{})
+	damageData(t, dir+"/repo")
+	_, err := restore.Item(t.Context(), r, snap, snap.Items[0], dir+"/out.raw", restore.Options{})
 	if !errors.Is(err, repo.ErrDamaged) {
 		t.Errorf("a damaged disk: %v", err)
 	}

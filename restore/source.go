@@ -26,8 +26,7 @@ type Source struct {
 
 // content is what is read: the bytes, and where there are none.
 type content interface {
-	io.ReaderAt
-	Size() int64
+	sized
 	// NextData and NextHole are those of [repo.Disk].
 	NextData(off int64) (int64, error)
 	NextHole(off int64) (int64, error)
@@ -41,14 +40,11 @@ func Open(ctx context.Context, r *repo.Repo, it repo.Item, format string) (*Sour
 		if err != nil {
 			return nil, err
 		}
-		return &Source{content: dense{f}, data: f.Size(), takes: f.Size(), item: it}, nil
+		return &Source{content: f, data: f.Allocated(), takes: f.Allocated(), item: it}, nil
 	}
-	d, err := r.OpenDisk(ctx, it)
+	d, err := openDisk(ctx, r, it)
 	if err != nil {
 		return nil, err
-	}
-	if err := d.Check(); err != nil {
-		return nil, fmt.Errorf("disk %s: %w", it.Name, err)
 	}
 	s := &Source{format: format, item: it}
 	switch format {
@@ -66,6 +62,18 @@ func Open(ctx context.Context, r *repo.Repo, it repo.Item, format string) (*Sour
 	return s, nil
 }
 
+// openDisk opens a disk and sees to it that what it says of itself can be read.
+func openDisk(ctx context.Context, r *repo.Repo, it repo.Item) (*repo.Disk, error) {
+	d, err := r.OpenDisk(ctx, it)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Check(); err != nil {
+		return nil, fmt.Errorf("disk %s: %w", it.Name, err)
+	}
+	return d, nil
+}
+
 // clusterBytes is the size of the disk's allocated clusters, which in a qcow2
 // file are whole where the disk may hold a few grains of them only.
 func clusterBytes(d *repo.Disk) (n int64) {
@@ -75,11 +83,16 @@ func clusterBytes(d *repo.Disk) (n int64) {
 	return n
 }
 
-// Format is QCOW2 or Raw, and "" for an item that is no disk.
+// Format is QCOW2 or Raw of a disk, VMA of an archive, and "" for any other item.
 func (s *Source) Format() string { return s.format }
 
-// dense is a file: it has no holes.
-type dense struct{ *repo.File }
+// dense is content without holes.
+type dense struct{ sized }
+
+type sized interface {
+	io.ReaderAt
+	Size() int64 // bytes
+}
 
 func (d dense) NextData(off int64) (int64, error) {
 	if off >= d.Size() {
