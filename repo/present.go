@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"vaultfs/chunk"
@@ -101,29 +102,41 @@ func (s *Session) has(ctx context.Context, at index.Location) bool {
 // structured chunk is read first: there are few of them, and one that is damaged
 // would keep every later backup from being committed.
 func (s *Session) usable(ctx context.Context, k format.Kind, id chunk.ID) bool {
-	for _, at := range s.repo.index.Usable(id) {
+	return s.anyUsable(id, func(at index.Location) bool {
 		if !s.has(ctx, at) {
-			continue
+			return false
 		}
 		if !k.Structured() {
 			return true
 		}
 		_, err := s.repo.readAt(ctx, k, at)
-		if err == nil {
-			return true
+		if err != nil {
+			s.repo.warn(fmt.Sprintf("%v; a good copy is stored now", err))
 		}
-		s.repo.warn(fmt.Sprintf("%v; a good copy is stored now", err))
+		return err == nil
+	})
+}
+
+// anyUsable tells whether a place of a chunk, of those that a snapshot may
+// name, is good. It goes to no other part of the index if one has such a place.
+func (s *Session) anyUsable(id chunk.ID, good func(index.Location) bool) bool {
+	first, more := s.repo.index.FirstUsable(id)
+	if slices.ContainsFunc(first, good) {
+		return true
 	}
-	return false
+	return more && slices.ContainsFunc(s.repo.index.Usable(id), func(at index.Location) bool {
+		tried := slices.ContainsFunc(first, func(l index.Location) bool { return l.Pack.Hash == at.Pack.Hash && l.Ordinal == at.Ordinal })
+		return !tried && good(at)
+	})
 }
 
 // stored tells whether a chunk of that kind and length is where the index says.
 func (s *Session) stored(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
 	for range 2 {
-		for _, at := range s.repo.index.Usable(id) {
-			if at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at) {
-				return nil
-			}
+		if s.anyUsable(id, func(at index.Location) bool {
+			return at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at)
+		}) {
+			return nil
 		}
 		// The local copy of the index may have lost a part.
 		if err := s.repo.refresh(ctx); err != nil {

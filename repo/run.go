@@ -20,6 +20,10 @@ var (
 
 	// mergeRuns is how many small runs of its own a session lets stand.
 	mergeRuns = 32
+
+	// runEntries is how many entries a session puts into a run. It bounds the
+	// memory that a run of many small chunks takes while it is made.
+	runEntries = format.MaxRunEntries / 4
 )
 
 // runs is what a session has to tell the index, and has told it.
@@ -27,6 +31,7 @@ type runs struct {
 	mu      sync.Mutex
 	pending []*writtenPack
 	bytes   int
+	entries int
 	last    time.Time // of the last publish
 	own     []ownRun  // published, by this session
 
@@ -42,7 +47,7 @@ type ownRun struct {
 
 // small tells whether merging is worth it. Large runs stay as they are and do
 // not count: else a backup that has many of them would merge at every publish.
-func (r ownRun) small() bool { return r.entries <= format.MaxRunEntries/2 }
+func (r ownRun) small() bool { return r.entries <= runEntries/2 }
 
 // fail keeps the first error of a writer.
 func (r *runs) fail(err error) {
@@ -58,7 +63,8 @@ func (s *Session) listPack(ctx context.Context, p *writtenPack) error {
 	s.runs.mu.Lock()
 	s.runs.pending = append(s.runs.pending, p)
 	s.runs.bytes += p.size
-	due := s.runs.bytes >= runBytes || time.Since(s.runs.last) >= runInterval
+	s.runs.entries += len(p.entries)
+	due := s.runs.bytes >= runBytes || s.runs.entries >= runEntries || time.Since(s.runs.last) >= runInterval
 	s.runs.mu.Unlock()
 	if !due {
 		return nil
@@ -100,7 +106,7 @@ func (s *Session) publishRun(ctx context.Context) error {
 func fitting(packs []*writtenPack) int {
 	entries := 0
 	for i, p := range packs {
-		if entries += len(p.entries); entries > format.MaxRunEntries {
+		if entries += len(p.entries); entries > runEntries && i > 0 {
 			return i
 		}
 	}
@@ -132,7 +138,7 @@ func (r *runs) take() []*writtenPack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pending := r.pending
-	r.pending, r.bytes, r.last = nil, 0, time.Now()
+	r.pending, r.bytes, r.entries, r.last = nil, 0, 0, time.Now()
 	return pending
 }
 
@@ -215,7 +221,7 @@ func (s *Session) mergeOwn(ctx context.Context) error {
 			keep = append(keep, r)
 			continue
 		}
-		if total+r.entries > format.MaxRunEntries {
+		if total+r.entries > runEntries {
 			if err := flush(); err != nil {
 				return err
 			}

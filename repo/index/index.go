@@ -307,6 +307,30 @@ func (x *Index) Usable(id chunk.ID) []Location {
 	return slices.DeleteFunc(found, func(l Location) bool { return x.rank(l.Pack.Hash) > 0 })
 }
 
+// FirstUsable returns those places of Usable that are in the first part of the
+// index that has any. More tells whether Usable may have others.
+func (x *Index) FirstUsable(id chunk.ID) (found []Location, more bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.unlisted {
+		return nil, false
+	}
+	useless := func(l Location) bool { return x.removed[l.Pack.Hash] || x.rank(l.Pack.Hash) > 0 }
+	if found = slices.DeleteFunc(x.recent.lookup(id, nil), useless); len(found) > 0 {
+		return found, len(x.tables) > 0
+	}
+	for i, t := range x.tables {
+		var err error
+		if found, err = t.lookup(id, found); err != nil {
+			return nil, true
+		}
+		if found = slices.DeleteFunc(found, useless); len(found) > 0 {
+			return found, i+1 < len(x.tables)
+		}
+	}
+	return nil, false
+}
+
 // Len is the number of entries, duplicates included.
 func (x *Index) Len() (n int64) {
 	x.mu.RLock()

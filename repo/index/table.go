@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sort"
+	"sync"
 	"sync/atomic"
 
 	"vaultfs/chunk"
@@ -28,7 +29,20 @@ type table struct {
 	packs    int64       // number of packs
 	packsAt  int64       // offset of the pack section
 	bad      atomic.Bool // it could not be read
+	// near are packs that were read last, by number: chunks that are looked up
+	// one after the other are mostly in a few packs.
+	near [nearPacks]atomic.Pointer[nearPack]
 }
+
+const nearPacks = 16
+
+type nearPack struct {
+	number uint32
+	pack   format.RunPack
+}
+
+// blocks is memory for reading them.
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
 // openTable reads the sections behind the entries and checks them.
 func openTable(f *os.File, runs []format.RunName) (*table, error) {
@@ -115,7 +129,8 @@ func (t *table) lookup(id chunk.ID, found []Location) ([]Location, error) {
 
 // scan looks for a chunk in one block.
 func (t *table) scan(block int, id chunk.ID, found []Location) ([]Location, error) {
-	var b [blockSize]byte
+	b := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(b)
 	n, err := t.block(block, b[:])
 	if err != nil {
 		return nil, err
@@ -144,19 +159,33 @@ func (t *table) block(i int, b []byte) (int, error) {
 }
 
 func (t *table) locate(e format.RunEntry) (l Location, err error) {
-	if int64(e.Pack) >= t.packs {
-		return l, t.fail(errTable)
-	}
-	var b [format.RunPackSize]byte
-	if _, err := t.file.ReadAt(b[:], t.packsAt+int64(e.Pack)*format.RunPackSize); err != nil {
-		return l, t.fail(err)
-	}
-	p := format.DecodeRunPack(b[:])
-	if int64(p.Session) >= int64(len(t.sessions)) {
-		return l, t.fail(errTable)
+	p, err := t.pack(e.Pack)
+	if err != nil {
+		return l, err
 	}
 	s := t.sessions[p.Session]
 	return Location{e.PackEntry, e.Ordinal, p, s.ID, s.SealedSecret}, nil
+}
+
+// pack reads an entry of the pack section.
+func (t *table) pack(number uint32) (p format.RunPack, err error) {
+	near := &t.near[number%nearPacks]
+	if n := near.Load(); n != nil && n.number == number {
+		return n.pack, nil
+	}
+	if int64(number) >= t.packs {
+		return p, t.fail(errTable)
+	}
+	var b [format.RunPackSize]byte
+	if _, err := t.file.ReadAt(b[:], t.packsAt+int64(number)*format.RunPackSize); err != nil {
+		return p, t.fail(err)
+	}
+	p = format.DecodeRunPack(b[:])
+	if int64(p.Session) >= int64(len(t.sessions)) {
+		return p, t.fail(errTable)
+	}
+	near.Store(&nearPack{number, p})
+	return p, nil
 }
 
 // source gives all entries, for a merge. Errors are errTable.
