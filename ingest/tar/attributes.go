@@ -69,7 +69,9 @@ func id(n int64) (uint32, error) {
 // told.
 func (s *storing) xattrs(m *member, e *repo.Entry) error {
 	if e.Mode&modeType != modeSymlink {
-		s.acl(m, accessACLAttribute, m.accessACL)
+		if list := s.acl(m, accessACLAttribute, m.accessACL); list != nil {
+			e.Mode = e.Mode&^0o777 | list.Mode() // libarchive writes another mode, which setting the list undoes
+		}
 		s.acl(m, defaultACLAttribute, m.defaultACL)
 	}
 	if len(m.xattrs) > maxXattrs {
@@ -95,45 +97,22 @@ func (s *storing) xattrs(m *member, e *repo.Entry) error {
 	return nil
 }
 
-// acl makes an extended attribute of an access control list, if there is one.
-func (s *storing) acl(m *member, attribute, text string) {
+// acl makes an extended attribute of an access control list, if there is one,
+// which it returns.
+func (s *storing) acl(m *member, attribute, text string) acl.List {
 	if text == "" {
-		return
+		return nil
 	}
-	list, unknown, err := acl.Parse(text, s.names.lookup)
+	list, unknown, err := acl.Parse(text, s.lookUp)
 	if err != nil {
 		s.warn("%q: its access control list is left out: %v", m.name, err)
-		return
+		return nil
 	}
 	for _, who := range unknown {
-		s.warn("%q: its access control list names the %s, whose number the archive does not tell: that entry is left out; `tar --numeric-owner` keeps it", m.name, who)
+		s.warn("%q: its access control list names the %s, whose number neither the archive nor this host knows: that entry is left out; `tar --numeric-owner` keeps it", m.name, who)
 	}
-	if attribute == accessACLAttribute && list.Minimal() {
-		return // the mode tells it all
+	if attribute != accessACLAttribute || !list.Minimal() { // else the mode tells it all
+		m.setXattr(attribute, string(list.Xattr()))
 	}
-	m.setXattr(attribute, string(list.Xattr()))
-}
-
-// names are the users and groups whose names and numbers the archive tells, as
-// owners of members. This host's own names have nothing to do with them.
-type names map[[2]string]uint32
-
-// maxNames bounds how many are kept.
-const maxNames = 1 << 14
-
-// learn takes in the owner of a member.
-func (n names) learn(m *member) {
-	n.set(acl.User, m.uname, m.uid)
-	n.set(acl.Group, m.gname, m.gid)
-}
-
-func (n names) set(kind, name string, id int64) {
-	if name != "" && len(n) < maxNames {
-		n[[2]string{kind, name}] = uint32(id)
-	}
-}
-
-func (n names) lookup(kind, name string) (uint32, bool) {
-	id, ok := n[[2]string{kind, name}]
-	return id, ok
+	return list
 }

@@ -52,7 +52,7 @@ func Store(ctx context.Context, session *repo.Session, r io.Reader, item string,
 	implied := &repo.Entry{Mode: modeDir | 0o755, Mtime: repo.Timestamp{Sec: o.Time.Unix()}}
 	s := &storing{
 		ctx: ctx, session: session, options: &o, reader: &reader{r: r}, files: session.NewFileWriter(), contents: newContents(ctx, session),
-		catalog: newCatalog(implied), names: names{}, implied: implied,
+		catalog: newCatalog(implied), names: newNames(), implied: implied,
 	}
 	err := s.members()
 	if err == ErrNotTar {

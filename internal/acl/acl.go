@@ -52,6 +52,26 @@ func (l List) Minimal() bool {
 	return !slices.ContainsFunc(l, func(e Entry) bool { return e.Tag.named() || e.Tag == Mask })
 }
 
+// Mode is the permission bits of a file that has the list: where there is a mask,
+// that stands in the place of the group's.
+func (l List) Mode() (mode uint32) {
+	for _, e := range l {
+		switch e.Tag {
+		case UserObj:
+			mode |= uint32(e.Perm) << 6
+		case GroupObj:
+			if !slices.ContainsFunc(l, func(e Entry) bool { return e.Tag == Mask }) {
+				mode |= uint32(e.Perm) << 3
+			}
+		case Mask:
+			mode |= uint32(e.Perm) << 3
+		case Other:
+			mode |= uint32(e.Perm)
+		}
+	}
+	return mode
+}
+
 // check sorts a list and finds what acl_valid(3) does not allow.
 func (l List) check() error {
 	slices.SortFunc(l, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.ID, b.ID)) })

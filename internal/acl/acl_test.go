@@ -72,10 +72,13 @@ func TestAsTheKernel(t *testing.T) {
 	if err := unix.Setxattr(file, "system.posix_acl_access", l.Xattr(), 0); err != nil {
 		t.Error(err)
 	}
+	if info, err := os.Stat(file); err != nil || uint32(info.Mode().Perm()) != l.Mode() {
+		t.Errorf("mode %o, %v, %v", l.Mode(), info.Mode(), err)
+	}
 	if l.Minimal() {
 		t.Error("it is not minimal")
 	}
-	if l, _, _ := Parse("u::rw-,g::r--,o::---", nobody); !l.Minimal() {
+	if l, _, _ := Parse("u::rw-,g::r--,o::---", nobody); !l.Minimal() || l.Mode() != 0o640 {
 		t.Error("it is minimal")
 	}
 }
