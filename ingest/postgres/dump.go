@@ -158,14 +158,13 @@ func (m *dump) count(deadline time.Time) error {
 
 // dump runs pg_dump into the repository.
 func (m *dump) dump(ctx context.Context, snapshot string) error {
-	args := append([]string{}, dumpOptions...)
-	run := append([]string{"--no-password", "--dbname=" + m.server.Conn.String()}, args...)
+	run := append(append(m.server.Conn.Arguments(), "--no-password"), dumpOptions...)
 	if snapshot != "" {
 		run = append(run, "--snapshot="+snapshot)
 	}
 	p := pg.Command(ctx, m.server.Conn, m.programs.Path("pg_dump"), run...)
 	m.report.Dump.Item = component(m.report.Database) + ".dump"
-	m.report.Dump.Form, m.report.Dump.Program, m.report.Dump.Options = pg.Custom, m.programs.Printed, args
+	m.report.Dump.Form, m.report.Dump.Program, m.report.Dump.Options = pg.Custom, m.programs.Printed, dumpOptions
 	err := p.Read(func(r io.Reader) (err error) {
 		m.item, m.known, err = putArchive(ctx, m.session, &m.report, reading{r, m.o.Progress})
 		return err

@@ -58,7 +58,7 @@ func fetchGlobals(ctx context.Context, c pg.Conn, programs *pg.Programs) (*globa
 }
 
 func runGlobals(ctx context.Context, c pg.Conn, programs *pg.Programs, more ...string) ([]byte, error) {
-	args := append([]string{"--globals-only", "--no-password", "--dbname=" + c.String()}, more...)
+	args := append(append(c.Arguments(), "--globals-only", "--no-password"), more...)
 	// pg_dumpall looks into the database "postgres" or "template1" unless it is told
 	// otherwise. It would take an odd name for a connection string.
 	if name := c.Get("dbname"); name != "" && !strings.ContainsAny(name, "=:") {

@@ -49,6 +49,7 @@ var may = map[string][]string{
 	"restore/vm":           {"repo", "restore", "internal/virt"},
 	"fusefs":               {"repo", "internal/qcow2", "internal/vma", "internal/paths"},
 	"internal/testguest":   {},
+	"internal/testpg":      {},
 	"internal/testtree":    {},
 	"internal/layout":      {},
 	"cmd/vaultfs": {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "ingest/tree", "ingest/rsync", "ingest/tar",

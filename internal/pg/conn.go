@@ -84,10 +84,16 @@ func (c Conn) String() string {
 		}
 		fmt.Fprintf(&b, "%s='%s'", key, valueEscaper.Replace(c.params[key]))
 	}
-	if b.Len() == 0 {
-		return "dbname=''" // an empty string would be taken for no option
-	}
 	return b.String()
+}
+
+// Arguments tell a program of PostgreSQL where to connect to. There are none if c
+// says nothing: an empty connection string would hide what the environment says.
+func (c Conn) Arguments() []string {
+	if len(c.params) == 0 {
+		return nil
+	}
+	return []string{"--dbname=" + c.String()}
 }
 
 var valueEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
@@ -134,7 +140,7 @@ const space = " \t\n\r\v\f"
 
 // keyword tells whether a word can be one of libpq's.
 func keyword(s string) bool {
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_0123456789") == ""
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_0123456789") == ""
 }
 
 // keywordValue reads a value, in quotes or up to a space, with backslashes.

@@ -38,7 +38,7 @@ func Connect(ctx context.Context, bindir string, c Conn) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Conn: c, process: Command(ctx, c, psql, "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password", "--dbname="+c.String())}
+	s := &Session{Conn: c, process: Command(ctx, c, psql, append(c.Arguments(), "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password")...)}
 	if s.in, err = s.process.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
