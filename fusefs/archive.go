@@ -86,8 +86,12 @@ func (a *archives) describe(ctx context.Context, s *snapshot, it repo.Item) (*vm
 		return nil, nil
 	}
 	for _, c := range d.Configs {
-		if it := s.Item(c.Item); it == nil || it.Kind != repo.ItemFile {
+		it := s.Item(c.Item)
+		if it == nil || it.Kind != repo.ItemFile {
 			return nil, &uselessError{fmt.Errorf("%s names the file %q, which the snapshot does not hold", vma.DescriptionItem, c.Item)}
+		}
+		if it.Size > maxConfig {
+			return nil, &uselessError{tooLarge(*it, maxConfig)}
 		}
 	}
 	for _, v := range d.Drives {
@@ -152,7 +156,7 @@ func (a *archives) size(ctx context.Context, of *archive) (int64, error) {
 // read reads a whole file of at most so many bytes.
 func (a *archives) read(ctx context.Context, it repo.Item, most int64) ([]byte, error) {
 	if it.Size > most {
-		return nil, &uselessError{fmt.Errorf("%s has %d bytes, more than the %d that it may have", it.Name, it.Size, most)}
+		return nil, &uselessError{tooLarge(it, most)}
 	}
 	f, err := a.repository.OpenFile(ctx, it)
 	if err != nil {
@@ -191,4 +195,8 @@ func (n *insideNode) child(ctx context.Context, name string) (*entry, syscall.Er
 		return nil, e
 	}
 	return a, 0
+}
+
+func tooLarge(it repo.Item, most int64) error {
+	return fmt.Errorf("%s has %d bytes, more than the %d that it may have", it.Name, it.Size, most)
 }

@@ -160,6 +160,9 @@ func TestArchiveThatIsNotShown(t *testing.T) {
 	r.snapshots[len(r.snapshots)-1].Items[3].Size = 1 << 40
 	mustHideArchive(t, r, "archive.json has 1099511627776 bytes, more than the 1048576")
 	r = describe(t, nil)
+	r.snapshots[len(r.snapshots)-1].Items[1].Size = 1 << 16
+	mustHideArchive(t, r, "domain.xml has 65536 bytes, more than the 65535")
+	r = describe(t, nil)
 	r.fail[vma.DescriptionItem] = &repo.DamageError{Object: "pack 3f2a", Err: errors.New("chunk 1: wrong bytes")}
 	mustHideArchive(t, r, "pack 3f2a: chunk 1: wrong bytes")
 }
@@ -177,7 +180,7 @@ func mustHideArchive(t *testing.T, r *describedRepository, want string) {
 			t.Errorf("%v; want %s", err, want)
 		}
 	}
-	if b, err := os.ReadFile(filepath.Join(in, "domain.xml")); err != nil || string(b) != fileContent("domain.xml") {
+	if b, err := os.ReadFile(filepath.Join(in, "tpm/state")); err != nil || string(b) != fileContent("tpm/state") {
 		t.Errorf("%q, %v", b, err)
 	}
 	const begin = "the archive of vzdump/101/2026-11-21T12-00-00Z is not shown, all else is: "

@@ -43,7 +43,7 @@ func Archive(ctx context.Context, r *repo.Repo, snap *repo.Snapshot) (*Source, e
 	case err != nil:
 		return nil, err
 	case d == nil:
-		return nil, fmt.Errorf("snapshot %s of %s: %w", snap.Short(), snap.Source, ErrNoArchive)
+		return nil, fmt.Errorf("snapshot %s of %s cannot be written as a VMA archive: %w; restore what it holds in its own form", snap.Short(), snap.Source, ErrNoArchive)
 	}
 	v, err := vma.NewDescribedView(d,
 		func(item string) ([]byte, error) { return readItem(ctx, r, snap, item, maxConfig) },
