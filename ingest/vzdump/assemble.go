@@ -10,26 +10,30 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 	"vaultfs/chunk"
 	"vaultfs/ingest"
 	"vaultfs/internal/vma"
 	"vaultfs/repo"
 )
 
-// Bounds of the memory of an ingest. Beside them a worker takes about 30 MB. Tests
-// lower the first.
-var pageMemory = 128 << 20 // for blocks of segments that are not complete, in bytes
+// pageMemory is for blocks of segments that are not complete, or not stored yet,
+// in bytes: nearly two whole segments, so that one comes while another is being
+// stored. It is as many times as large as the repository's segments are larger
+// than usual. A worker takes about 60 MB besides. Tests lower it.
+var pageMemory = 112 << 20
 
-const (
-	maxWorkers = 3 // that cut and store complete segments
-	maxLoads   = 2 // segments that are being read back from the spool: memory of a segment each
-)
+// maxWorkers cut and store complete segments.
+const maxWorkers = 2
 
 // An assembler makes disks of clusters that come in any order, of any drive. It
 // keeps blocks until their segment is complete, those that are not zeros alone,
 // and then gives it to a worker that cuts and stores it. If memory runs short,
-// segments that nothing has come of for the longest time go to the spool.
+// segments that nothing has come of for the longest time go to the spool, and
+// come back when they are complete.
+//
+// One goroutine reads the archive and has all of this but the pages, which
+// workers give back while they store a segment. They need nothing for that, so
+// that whoever waits for pages gets them.
 type assembler struct {
 	session *repo.Session
 	reader  *vma.Reader
@@ -38,9 +42,7 @@ type assembler struct {
 	pages   *pages
 	spool   *spool
 	recent  *list.List // segments with blocks in memory, the last touched first
-
 	ready   chan *segment
-	loads   chan []byte // memory to read segments back into, nil if it was not needed yet
 	workers *errgroup.Group
 	ctx     context.Context // of the workers
 }
@@ -55,17 +57,14 @@ type drive struct {
 // assemble reads an archive to its end and returns the roots of its drives'
 // disks. What does not fit into memory goes to a file in the state directory.
 func assemble(ctx context.Context, s *repo.Session, r *vma.Reader, stateDir string) (roots []chunk.ID, err error) {
-	a := &assembler{session: s, reader: r, size: s.Repo().SegmentSize(), spool: newSpool(stateDir), recent: list.New(),
-		ready: make(chan *segment), loads: make(chan []byte, maxLoads)}
-	if a.pages, err = newPages(pageMemory); err != nil {
+	a := &assembler{session: s, reader: r, size: s.Repo().SegmentSize(), spool: newSpool(stateDir),
+		recent: list.New(), ready: make(chan *segment)}
+	if a.pages, err = newPages(pageMemory * int(max(1, a.size/repo.SegmentSize))); err != nil {
 		return nil, err
 	}
 	defer a.close()
 	for _, d := range r.Header().Drives {
 		a.drives = append(a.drives, &drive{size: d.Size, disk: s.NewDisk(), pending: map[int64]*segment{}})
-	}
-	for range maxLoads {
-		a.loads <- nil
 	}
 	a.workers, a.ctx = errgroup.WithContext(ctx)
 	for range min(runtime.GOMAXPROCS(0), maxWorkers) {
@@ -92,12 +91,7 @@ func assemble(ctx context.Context, s *repo.Session, r *vma.Reader, stateDir stri
 
 // close gives the memory back; the workers have ended.
 func (a *assembler) close() {
-	for range maxLoads {
-		if b := <-a.loads; b != nil {
-			_ = unix.Munmap(b) // only a bug makes it fail
-		}
-	}
-	_ = a.pages.close()
+	_ = a.pages.close() // only a bug makes it fail
 	_ = a.spool.close() // what it held is gone or of no use
 }
 
@@ -138,12 +132,9 @@ func (a *assembler) add(c vma.Cluster) error {
 			s = &segment{drive: d, number: number}
 			d.pending[number] = s
 		}
-		page, err := a.page()
-		if err != nil {
+		if err := a.keep(s, grain, b); err != nil {
 			return err
 		}
-		copy(a.pages.at(page), b)
-		s.blocks = append(s.blocks, block{grain, page})
 	}
 	if s == nil {
 		return nil // zeros so far
@@ -173,10 +164,16 @@ func (a *assembler) untouch(s *segment) {
 	}
 }
 
-// complete gives a segment to a worker.
-func (a *assembler) complete(s *segment) error {
+// complete gives a segment to a worker, all of it in memory.
+func (a *assembler) complete(s *segment) (err error) {
 	delete(s.drive.pending, s.number)
 	a.untouch(s)
+	for s.spooled.n > 0 {
+		s.spooled, err = a.spool.get(s.spooled, func(grain uint32, data []byte) error { return a.keep(s, grain, data) })
+		if err != nil {
+			return err
+		}
+	}
 	a.pages.lend(len(s.blocks))
 	select {
 	case a.ready <- s:
@@ -184,6 +181,17 @@ func (a *assembler) complete(s *segment) error {
 	case <-a.ctx.Done():
 		return a.ctx.Err()
 	}
+}
+
+// keep puts a block of a segment into memory.
+func (a *assembler) keep(s *segment, grain uint32, data []byte) error {
+	page, err := a.page()
+	if err != nil {
+		return err
+	}
+	copy(a.pages.at(page), data)
+	s.blocks = append(s.blocks, block{grain, page})
+	return nil
 }
 
 // page returns memory for a block. If there is none it waits for the workers,
@@ -202,7 +210,11 @@ func (a *assembler) page() (uint32, error) {
 			}
 			continue
 		}
-		if err := a.putAside(a.recent.Back().Value.(*segment)); err != nil {
+		oldest := a.recent.Back()
+		if oldest == nil {
+			return 0, fmt.Errorf("a segment of %d bytes does not fit into the %d bytes that there are for blocks", a.size, len(a.pages.mem))
+		}
+		if err := a.putAside(oldest.Value.(*segment)); err != nil {
 			return 0, err
 		}
 	}
@@ -213,7 +225,7 @@ func (a *assembler) putAside(s *segment) (err error) {
 	if s.spooled, err = a.spool.put(s.spooled, s.blocks, a.pages); err != nil {
 		return err
 	}
-	a.pages.drop(s.blocks, false)
+	a.pages.drop(s.blocks)
 	s.blocks = nil
 	a.untouch(s)
 	return nil
@@ -232,52 +244,6 @@ func (a *assembler) work() error {
 
 // store cuts and stores a complete segment.
 func (a *assembler) store(c *ingest.SegmentCopier, s *segment) error {
-	img := &segmentImage{size: s.drive.size, start: s.number * a.size, blocks: s.sorted(), at: a.pages.at}
-	img.read = func(b []block) { a.pages.drop(b, true) }
-	if s.spooled.n > 0 {
-		buf, err := a.load(s)
-		if err != nil {
-			return err
-		}
-		defer func() { a.loads <- buf }()
-		img.blocks, img.read = s.sorted(), func([]block) {}
-		img.at = func(page uint32) []byte { return buf[int(page)*chunk.Grain:][:chunk.Grain] }
-	}
+	img := &segmentImage{size: s.drive.size, start: s.number * a.size, blocks: s.sorted(), pages: a.pages}
 	return c.Copy(a.ctx, s.drive.disk, img, s.number)
-}
-
-// load brings all blocks of a segment into memory of its own, which is to be
-// given back to a.loads, and frees their places in the spool and in the pages.
-// In that memory a block's page has the number of its grain.
-func (a *assembler) load(s *segment) (buf []byte, err error) {
-	select {
-	case buf = <-a.loads:
-	case <-a.ctx.Done():
-		return nil, a.ctx.Err()
-	}
-	if buf == nil {
-		if buf, err = allocate(int(a.size)); err != nil {
-			a.loads <- nil
-			return nil, err
-		}
-	}
-	inPages := s.blocks
-	s.blocks = nil
-	take := func(grain uint32, data []byte) {
-		copy(buf[int(grain)*chunk.Grain:], data)
-		s.blocks = append(s.blocks, block{grain, grain})
-	}
-	for _, b := range inPages {
-		take(b.grain, a.pages.at(b.page))
-	}
-	a.pages.drop(inPages, true)
-	sealed := make([]byte, recordSize+sealOverhead)
-	for r := s.spooled; r.n > 0 && err == nil; {
-		r, err = a.spool.get(r, sealed, take)
-	}
-	if err != nil {
-		a.loads <- buf
-		return nil, fmt.Errorf("segment %d: %w", s.number, err)
-	}
-	return buf, nil
 }

@@ -21,22 +21,13 @@ type pages struct {
 	back  chan struct{}
 }
 
-// newPages returns room for size bytes.
+// newPages returns room for size bytes. What is not touched takes no memory.
 func newPages(size int) (*pages, error) {
-	mem, err := allocate(size)
-	if err != nil {
-		return nil, err
-	}
-	return &pages{mem: mem, back: make(chan struct{}, 1)}, nil
-}
-
-// allocate returns memory outside of the heap. What is not touched takes none.
-func allocate(size int) ([]byte, error) {
 	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("getting %d MiB of memory: %w", size>>20, err)
 	}
-	return mem, nil
+	return &pages{mem: mem, back: make(chan struct{}, 1)}, nil
 }
 
 func (p *pages) close() error { return unix.Munmap(p.mem) }
@@ -69,16 +60,19 @@ func (p *pages) lend(n int) {
 	p.lent += n
 }
 
-// drop frees the pages of blocks, and says whether they had been lent.
-func (p *pages) drop(blocks []block, lent bool) {
+// drop frees the pages of blocks that have not been lent.
+func (p *pages) drop(blocks []block) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, b := range blocks {
 		p.free = append(p.free, b.page)
 	}
-	if lent {
-		p.lent -= len(blocks)
-	}
-	p.mu.Unlock()
+}
+
+// giveBack frees the pages of blocks that had been lent.
+func (p *pages) giveBack(blocks []block) {
+	p.drop(blocks)
+	p.lend(-len(blocks))
 	select {
 	case p.back <- struct{}{}:
 	default: // the one who waits has been woken already

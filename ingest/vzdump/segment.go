@@ -34,12 +34,12 @@ func (s *segment) sorted() []block {
 }
 
 // A segmentImage is one complete segment as a part of the image of its disk.
+// What has been read of it is gone: its pages have been given back.
 type segmentImage struct {
 	size   int64 // of the disk, in bytes
 	start  int64 // of the segment
 	blocks []block
-	at     func(page uint32) []byte
-	read   func([]block) // is told which blocks have been read
+	pages  *pages
 }
 
 // Size is that of the disk.
@@ -78,9 +78,9 @@ func (m *segmentImage) ReadAt(_ context.Context, p []byte, off int64) error {
 		if i == len(m.blocks) || m.start+int64(m.blocks[i].grain)*chunk.Grain != off {
 			return fmt.Errorf("%d bytes at %d were not in the archive", len(p), off)
 		}
-		n := copy(p, m.at(m.blocks[i].page))
+		n := copy(p, m.pages.at(m.blocks[i].page))
 		p, off = p[n:], off+int64(n)
 	}
-	m.read(m.blocks[first:i])
+	m.pages.giveBack(m.blocks[first:i])
 	return nil
 }

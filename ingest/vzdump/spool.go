@@ -30,7 +30,8 @@ type spool struct {
 	file *os.File // made for the first record
 	aead cipher.AEAD
 	end  int64
-	buf  []byte // of the record being made
+	out  []byte // the record being made
+	in   []byte // the record being read
 }
 
 // A record is a place in the spool; the zero record is none.
@@ -52,7 +53,7 @@ const (
 // newSpool returns a spool that makes its file in a directory below the state
 // directory, which it makes too, when it is first needed.
 func newSpool(stateDir string) *spool {
-	return &spool{dir: filepath.Join(stateDir, "spool"), buf: make([]byte, 0, recordSize+sealOverhead)}
+	return &spool{dir: filepath.Join(stateDir, "spool"), out: make([]byte, 0, recordSize+sealOverhead), in: make([]byte, recordSize+sealOverhead)}
 }
 
 func (s *spool) open() error {
@@ -117,7 +118,7 @@ func (s *spool) put(before record, blocks []block, p *pages) (record, error) {
 
 func (s *spool) write(before record, blocks []block, p *pages) (record, error) {
 	be := binary.BigEndian
-	b := be.AppendUint64(s.buf[:0], uint64(before.off))
+	b := be.AppendUint64(s.out[:0], uint64(before.off))
 	b = be.AppendUint32(b, before.n)
 	b = be.AppendUint32(b, uint32(len(blocks)))
 	for _, o := range blocks {
@@ -137,10 +138,10 @@ func (s *spool) write(before record, blocks []block, p *pages) (record, error) {
 
 func nonce(off int64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 4), uint64(off)) }
 
-// get reads a record into buf, gives its blocks, and frees its place. It may be
-// called by several goroutines at once, beside put.
-func (s *spool) get(r record, buf []byte, give func(grain uint32, data []byte)) (before record, err error) {
-	b := buf[:r.n]
+// get reads a record, gives its blocks, and frees its place. Meanwhile others may
+// be put. An error of give is returned as it is.
+func (s *spool) get(r record, give func(grain uint32, data []byte) error) (before record, err error) {
+	b := s.in[:r.n]
 	if _, err := s.file.ReadAt(b, r.off); err != nil {
 		return record{}, s.explain(err)
 	}
@@ -152,7 +153,9 @@ func (s *spool) get(r record, buf []byte, give func(grain uint32, data []byte)) 
 	n := int(be.Uint32(b[12:]))
 	grains, data := b[recordHead:recordHead+4*n], b[recordHead+4*n:]
 	for i := range n {
-		give(be.Uint32(grains[4*i:]), data[i*chunk.Grain:][:chunk.Grain])
+		if err := give(be.Uint32(grains[4*i:]), data[i*chunk.Grain:][:chunk.Grain]); err != nil {
+			return record{}, err
+		}
 	}
 	// Where this does not work the file is larger for a while, no more.
 	_ = unix.Fallocate(int(s.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, r.off,
