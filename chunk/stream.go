@@ -11,10 +11,10 @@ import (
 // Bounds of a stream chunk, in bytes. Like those of a disk chunk they are part
 // of the format.
 const (
-	StreamMin = 256 << 10
+	StreamMin = 128 << 10
 	StreamMax = MaxSize
 
-	streamBits = 20 // one cut in 2^20 positions beyond the minimum: about 1 MiB
+	streamBits = 18 // one cut in 2^18 positions beyond the minimum: about 384 KiB
 
 	streamBuffer = 512 << 10 // bytes that are read at once
 )

@@ -26,7 +26,7 @@ func (s *Session) PutStream(ctx context.Context, r io.Reader) (root chunk.ID, si
 }
 
 // A StreamPart is bytes that were stored to become part of a stream. It keeps
-// 40 bytes in memory for each chunk, so for about a MiB.
+// 40 bytes in memory for each chunk, so for about 384 KiB.
 type StreamPart struct {
 	session *Session
 	entries []format.StreamEntry

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+	"vaultfs/chunk"
 	"vaultfs/repo"
 	"vaultfs/repo/format"
 )
@@ -166,7 +167,7 @@ func drawTree(t *rapid.T, depth int) *node {
 
 // drawContent draws the bytes of a file, with holes or without.
 func drawContent(t *rapid.T, n *node) {
-	size := rapid.SampledFrom([]int{0, 1, 5000, 256 << 10, 256<<10 + 1, 700_000}).Draw(t, "size")
+	size := rapid.SampledFrom([]int{0, 1, 5000, chunk.StreamMin, chunk.StreamMin + 1, 700_000}).Draw(t, "size")
 	n.data = random(uint64(size), size)
 	if n.sparse = rapid.Bool().Draw(t, "sparse"); !n.sparse {
 		return

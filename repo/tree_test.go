@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"vaultfs/chunk"
 	"vaultfs/repo"
 	"vaultfs/repo/format"
 	"vaultfs/repo/store"
@@ -243,7 +244,7 @@ func TestTreeComesBackAsItWentIn(t *testing.T) {
 		"ten":      manyFiles(10),
 		"thousand": manyFiles(5000),
 		"sizes": dirOf(map[string]*node{
-			"empty": fileOf(nil), "byte": fileOf(noisy[:1]), "min": fileOf(noisy[:256<<10]), "above": fileOf(noisy[:256<<10+1]), "large": fileOf(noisy),
+			"empty": fileOf(nil), "byte": fileOf(noisy[:1]), "min": fileOf(noisy[:chunk.StreamMin]), "above": fileOf(noisy[:chunk.StreamMin+1]), "large": fileOf(noisy),
 			"zeros": fileOf(make([]byte, 9<<20)),
 		}),
 	} {
