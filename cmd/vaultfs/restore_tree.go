@@ -21,9 +21,6 @@ func (a *app) restoreTree(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p
 	if o.dry {
 		a.onInterrupt = "; nothing was changed"
 	}
-	if o.Format != "" {
-		return usage(c, "--format %s is for disks, and %s is of a tree", o.Format, p.named())
-	}
 	if err := a.mayOverwrite(c, snap, p, o); err != nil {
 		return err
 	}

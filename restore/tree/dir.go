@@ -165,4 +165,7 @@ func (r *restorer) settle(ctx context.Context, d *dir) {
 			r.lose(ModeLost, d.path+"/", err)
 		}
 	}
+	if err := r.sync(d.fd); err != nil {
+		r.fail(d.path+"/", fmt.Errorf("writing it to the medium: %w", err))
+	}
 }

@@ -128,6 +128,11 @@ func (r *restorer) make(ctx context.Context, t task, action Action) (data int64,
 		return data, id, errors.New("it was replaced by another file while it was being restored")
 	}
 	r.attributes(ctx, n, t.e, t.dir.below(t.name))
+	if !n.path {
+		if err := r.sync(n.fd); err != nil {
+			return data, id, err
+		}
+	}
 	return data, made{st.Dev, st.Ino}, publish(t.dir.fd, temp, t.name, action)
 }
 

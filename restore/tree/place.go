@@ -132,8 +132,10 @@ func (r *restorer) makeRoot(ctx context.Context, d *dir) error {
 	if err := r.openDir(parent, name, d); err != nil {
 		return fmt.Errorf("the directory %s: %w", d.path, err)
 	}
-	r.root, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
-	return err
+	if r.root, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return err
+	}
+	return r.sync(parent)
 }
 
 // emptiness tells whether a directory holds nothing, and whether it holds

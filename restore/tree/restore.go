@@ -30,6 +30,7 @@ func Restore(ctx context.Context, t *repo.Tree, from *repo.Entry, dest string, o
 	}
 	r := &restorer{tree: t, o: o, root: -1, temp: tempPrefix + rand.Text()[:8] + "-", links: map[inode]*link{}}
 	r.tally = tally{failures: map[Loss]*Failure{}, each: o.Each}
+	r.few = from.Below.Files+from.Below.Dirs+from.Below.Others <= few
 	place, err := r.open(ctx, from, dest)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func Restore(ctx context.Context, t *repo.Tree, from *repo.Entry, dest string, o
 	err = r.run(ctx, place, from)
 	if r.root >= 0 {
 		if err == nil && !o.DryRun {
-			err = r.sync(dest)
+			err = r.syncAll(dest)
 		}
 		unix.Close(r.root)
 	}
@@ -59,6 +60,7 @@ type restorer struct {
 	temp  string
 	temps atomic.Uint64
 	stop  context.CancelCauseFunc
+	few   bool // files and directories are made durable one by one
 
 	linksMu sync.Mutex
 	links   map[inode]*link
@@ -78,7 +80,7 @@ func (r *restorer) run(ctx context.Context, p *place, from *repo.Entry) error {
 	defer r.stop(nil)
 	tasks := make(chan task, 64)
 	var workers sync.WaitGroup
-	for range r.workers() {
+	for range workerCount() {
 		workers.Go(func() {
 			for t := range tasks {
 				if ctx.Err() == nil {
@@ -91,8 +93,7 @@ func (r *restorer) run(ctx context.Context, p *place, from *repo.Entry) error {
 	if from.IsDir() {
 		r.walk(ctx, p.dir, tasks)
 	} else {
-		p.dir.pending.Add(1)
-		tasks <- task{p.dir, p.name, from}
+		r.give(ctx, tasks, task{p.dir, p.name, from})
 	}
 	close(tasks)
 	workers.Wait()
@@ -100,14 +101,19 @@ func (r *restorer) run(ctx context.Context, p *place, from *repo.Entry) error {
 	return context.Cause(ctx)
 }
 
-// workers is how many goroutines make files. More than there are processors,
-// because file systems make one wait; only one in a dry run, so that its report
-// has an order.
-func (r *restorer) workers() int {
+// workerCount is how many goroutines make files: more than there are processors,
+// because file systems make one wait.
+func workerCount() int { return runtime.GOMAXPROCS(0) + 2 }
+
+// give leaves a task to the workers. In a dry run it is done at once, so that
+// what is told comes in order.
+func (r *restorer) give(ctx context.Context, tasks chan<- task, t task) {
 	if r.o.DryRun {
-		return 1
+		r.entry(ctx, t)
+		return
 	}
-	return runtime.GOMAXPROCS(0) + 2
+	t.dir.pending.Add(1)
+	tasks <- t
 }
 
 // walk makes what is in a directory and below it. Files are left to the
@@ -129,8 +135,7 @@ func (r *restorer) walk(ctx context.Context, d *dir, tasks chan<- task) {
 			continue
 		}
 		if !e.IsDir() {
-			d.pending.Add(1)
-			tasks <- task{d, e.Name, e}
+			r.give(ctx, tasks, task{d, e.Name, e})
 			continue
 		}
 		sub, err := r.enter(d, e)
@@ -180,9 +185,27 @@ func (r *restorer) fail(path string, err error) {
 	}
 }
 
-// sync makes everything durable.
-func (r *restorer) sync(dest string) error {
-	if err := unix.Syncfs(r.root); err != nil {
+// few is up to how many entries it takes less time to make each of them durable
+// than all that anybody has written to the file system.
+const few = 64
+
+// sync makes an open file or directory durable, if all are not in the end.
+func (r *restorer) sync(fd int) error {
+	if !r.few || r.o.DryRun {
+		return nil
+	}
+	return retry(func() error { return unix.Fsync(fd) })
+}
+
+// syncAll makes durable what is not yet.
+func (r *restorer) syncAll(dest string) error {
+	var err error
+	if r.few {
+		err = r.sync(r.root)
+	} else {
+		err = unix.Syncfs(r.root)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: writing to the medium: %w: some of what was restored may be lost", dest, err)
 	}
 	return nil

@@ -1,0 +1,41 @@
+package restore
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Create makes a file of what write writes. Like all that is restored it appears
+// under its name when it is whole and durable, and replaces an existing one only
+// with force. An error of write is returned as it is.
+func Create(ctx context.Context, dest string, force bool, write func(io.Writer) error) (err error) {
+	if _, err := os.Lstat(dest); err == nil && !force {
+		return existsError(dest)
+	}
+	dir := filepath.Dir(dest)
+	f, err := os.CreateTemp(dir, tempPattern)
+	if err != nil {
+		return fileError(dest, err)
+	}
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return fileError(dest, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := publish(f.Name(), dest, force); err != nil {
+		return fileError(dest, err)
+	}
+	return SyncDir(dir)
+}
