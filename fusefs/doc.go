@@ -55,6 +55,10 @@
 // 8.6. Other directories are listed by names alone, since the size of a .qcow2 file
 // is known only after its disk has been opened.
 //
+// The kernel remembers at most 100,000 files of trees or so; beyond, it is told to
+// forget those of the directories that were read the longest ago. After find over
+// trees with two million files the mount takes 0.3 GB of memory, and 1.6 GB without.
+//
 // # Reading
 //
 // A disk is opened when one of its files is first looked up, and shared by all

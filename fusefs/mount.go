@@ -75,7 +75,7 @@ func (t *tree) mount(ctx context.Context, dir string, o Options) (*fuse.Server, 
 	if _, err := t.catalog.root(ctx); err != nil {
 		return nil, fmt.Errorf("listing the snapshots: %w", err)
 	}
-	served, err := fs.Mount(dir, &sourceNode{node: node{tree: t}}, fuseOptions(o))
+	served, err := fs.Mount(dir, t.root, fuseOptions(o))
 	if err != nil {
 		return nil, mountError(dir, o, err)
 	}

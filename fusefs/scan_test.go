@@ -144,8 +144,6 @@ type fakeTree struct {
 	files  map[chunk.ID]*fakeFile
 	values map[chunk.ID][]byte
 	root   *repo.Entry
-
-	broken string // a name whose directory cannot be listed to the end, nor looked up in
 }
 
 func newFakeTree() *fakeTree {

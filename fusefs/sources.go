@@ -94,8 +94,8 @@ func (d *sourceDir) at(path string) *sourceDir {
 }
 
 func join(dir, name string) string {
-	if dir == "" {
-		return name
+	if dir == "" || name == "" {
+		return dir + name
 	}
 	return dir + "/" + name
 }

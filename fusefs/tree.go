@@ -12,12 +12,14 @@ import (
 // tree is what all nodes of one mount share.
 type tree struct {
 	repository Repository
+	root       *sourceNode
 	owner      owner
 	report     *reporter
 	flights    *flights
 	catalog    *catalog
 	disks      *shelf
 	archives   *archives
+	crowd      *crowd
 	leases     *leases
 }
 
@@ -25,7 +27,7 @@ func newTree(ctx context.Context, r Repository, pin Pin, o owner, log func(strin
 	f := &flights{ctx: ctx}
 	report := &reporter{log: log}
 	disks := &shelf{repository: r, flights: f, known: map[string]*knownDisk{}}
-	return &tree{
+	t := &tree{
 		repository: r,
 		owner:      o,
 		report:     report,
@@ -33,8 +35,11 @@ func newTree(ctx context.Context, r Repository, pin Pin, o owner, log func(strin
 		catalog:    &catalog{repository: r, flights: f, report: report},
 		disks:      disks,
 		archives:   &archives{repository: r, flights: f, report: report, disks: disks},
+		crowd:      &crowd{limit: maxCrowd, work: &f.abandoned},
 		leases:     &leases{flights: f, report: report, pin: pin},
 	}
+	t.root = &sourceNode{node: node{tree: t}}
+	return t
 }
 
 // node is what all kinds of node have in common.

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -12,7 +13,8 @@ import (
 // treeDir is a directory of a stored tree.
 type treeDir struct {
 	treeNode
-	dir *repo.Entry
+	dir   *repo.Entry
+	shown atomic.Int64 // files, since the crowd was thinned last
 }
 
 var (
@@ -40,7 +42,7 @@ func (n *treeDir) child(ctx context.Context, e *repo.Entry, name string, out *fu
 	var made fs.InodeEmbedder
 	switch {
 	case e.IsDir():
-		made = &treeDir{n.below(name), alone(e)}
+		made = &treeDir{treeNode: n.below(name), dir: alone(e)}
 	case e.IsRegular():
 		made = &treeFile{n.below(name)}
 	case e.IsSymlink():
@@ -48,6 +50,9 @@ func (n *treeDir) child(ctx context.Context, e *repo.Entry, name string, out *fu
 	default:
 		special := n.below(name)
 		made = &special
+	}
+	if !e.IsDir() {
+		n.crowd.shown(n)
 	}
 	return n.NewInode(ctx, made, n.in.identityOf(n.StableAttr(), e))
 }

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"strings"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -51,7 +52,8 @@ func (l *treeListing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno
 		return nil, 0
 	}
 	id := l.dir.in.identityOf(l.dir.StableAttr(), e)
-	return &fuse.DirEntry{Name: e.Name, Mode: id.Mode, Ino: id.Ino, Off: l.given}, 0
+	name := strings.Clone(e.Name) // the node that is made of it keeps the name, and nothing else that was read with it
+	return &fuse.DirEntry{Name: name, Mode: id.Mode, Ino: id.Ino, Off: l.given}, 0
 }
 
 // dot is the first or the second entry.
@@ -129,6 +131,9 @@ func (l *treeListing) goBack(off uint64) {
 
 // Lookup implements [fs.FileLookuper]: the attributes of what was just listed.
 func (l *treeListing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if l.given > maxTold {
+		return nil, syscall.ENOSYS // names alone; the kernel asks for what is wanted
+	}
 	if l.last != nil && l.last.Name == name {
 		return l.dir.child(ctx, l.last, name, out), 0
 	}

@@ -34,7 +34,7 @@ func (n *node) lookupTree(ctx context.Context, name string, s *snapshot, e *entr
 	}
 	in := &storedTree{opened.(Tree), n.tree, s, e}
 	entryAttr(&out.Attr, in.Root())
-	return n.NewInode(ctx, &treeDir{treeNode{node: node{tree: n.tree}, in: in}, in.Root()}, id), 0
+	return n.NewInode(ctx, &treeDir{treeNode: treeNode{node: node{tree: n.tree}, in: in}, dir: in.Root()}, id), 0
 }
 
 // ctx bounds the reading of nodes. A signal to a process that waits is no reason
