@@ -103,3 +103,12 @@ func DirNodes(ctx context.Context, r *Repo, dir *Entry) (ids []chunk.ID) {
 	}
 	return ids
 }
+
+// InMemory tells whether the chunk at a byte of a file is in the cache.
+func InMemory(f *File, off int64) bool {
+	f = &File{repo: f.repo, kind: f.kind, id: f.id, size: f.size, stored: f.stored, ranges: f.ranges, starts: f.starts}
+	if f.starts != nil {
+		off -= f.ranges[0].Off - f.starts[0]
+	}
+	return f.prefetchStored(off, off+1) // there is no token, so that nothing is begun
+}

@@ -21,6 +21,8 @@ type File struct {
 	stored int64   // bytes of all runs of data
 	ranges []Range // of a file with holes
 	starts []int64 // where in what is stored each of ranges begins; nil for a file without holes
+
+	ahead chan struct{} // one token for each chunk that is being read ahead
 }
 
 // OpenFile opens an item that is a stream.
@@ -40,7 +42,7 @@ func (r *Repo) OpenFile(ctx context.Context, it Item) (*File, error) {
 
 // openContent opens the content of a file.
 func (r *Repo) openContent(ctx context.Context, c Content) (*File, error) {
-	f := &File{repo: r, kind: c.Kind, id: c.ID, size: c.Size, stored: c.Size}
+	f := &File{repo: r, kind: c.Kind, id: c.ID, size: c.Size, stored: c.Size, ahead: make(chan struct{}, aheadFileChunks)}
 	if !c.Ranges.IsZero() {
 		if err := f.readRanges(ctx, c.Ranges); err != nil {
 			return nil, err
@@ -210,20 +212,19 @@ func (r *Repo) node(ctx context.Context, id chunk.ID, level int, size int64) (*f
 
 // read fills p from byte off of what a node holds.
 func (f *File) read(n *format.StreamNode, p []byte, off int64) (done int, err error) {
-	ends := make([]int64, len(n.Entries))
-	total := int64(0)
-	for i, e := range n.Entries {
-		total += e.Len
-		ends[i] = total
-	}
-	for i := sort.Search(len(ends), func(i int) bool { return ends[i] > off }); done < len(p); i++ {
-		e := n.Entries[i]
-		at := off + int64(done) - (ends[i] - e.Len)
-		part := p[done:min(len(p), done+int(e.Len-at))]
-		got, err := f.readEntry(n.Level, e, part, at)
-		if done += got; err != nil {
-			return done, err
+	begin := int64(0) // of the entry
+	for _, e := range n.Entries {
+		if done == len(p) {
+			break
 		}
+		if at := off + int64(done) - begin; at < e.Len {
+			part := p[done:min(int64(len(p)), int64(done)+e.Len-at)]
+			got, err := f.readEntry(n.Level, e, part, at)
+			if done += got; err != nil {
+				return done, err
+			}
+		}
+		begin += e.Len
 	}
 	return done, nil
 }

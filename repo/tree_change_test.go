@@ -332,3 +332,41 @@ func TestInspectDecides(t *testing.T) {
 		}
 	}
 }
+
+// What was asked for ahead is in memory when it is read, in files of one chunk,
+// of many, and with holes.
+func TestPrefetchOfFiles(t *testing.T) {
+	st := newInit(t)
+	r := reopen(t, st)
+	defer r.Close()
+	data := random(3, 3<<20)
+	root := dirOf(map[string]*node{
+		"small": fileOf(data[:5000]), "large": fileOf(data),
+		"sparse": {entry: fileOf(nil).entry, data: append(make([]byte, 1<<20), random(4, 3<<20)...), sparse: true, ranges: []repo.Range{{Off: 1 << 20, Len: 3 << 20}}},
+	})
+	tree, err := r.OpenTree(t.Context(), storeTree(t, r, "tree/a", root).Items[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range root.below {
+		e, err := tree.Lookup(t.Context(), tree.Root(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := tree.Open(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off := int64(len(n.data) - 4000)
+		if repo.InMemory(f, off) {
+			t.Errorf("%s is in memory before", name)
+		}
+		for !repo.InMemory(f, off) {
+			f.Prefetch(off-100, 200)
+		}
+		f.Prefetch(0, 1<<40)
+		if err := n.same(t.Context(), tree, e); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
