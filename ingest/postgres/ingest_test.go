@@ -15,11 +15,12 @@ import (
 	"vaultfs/repo"
 )
 
-// TestBench: a dump of the next day shares its chunks with the first.
+// TestBench: a dump of the next day shares its chunks with the first. Where rows
+// changed chunks are stored again as a whole, hence the size of the database.
 func TestBench(t *testing.T) {
 	c := testpg.Start(t, "")
 	c.Create("bench")
-	c.Bench("bench", 20)
+	c.Bench("bench", 50)
 	r := newRepo(t)
 	first := one(t, r, "bench", on(c)).Snapshot
 	rep := report(t, r, first)
@@ -27,22 +28,18 @@ func TestBench(t *testing.T) {
 	if first.Source != "pg/"+host+":"+c.Port+"/bench" || first.Kind != "pg" || !strings.HasPrefix(first.Info.Machine, "PostgreSQL cluster ") {
 		t.Errorf("%+v", first)
 	}
-	if rep.Dump.Size < 150<<20 || rep.Dump.Compression != "none" || rep.Encoding != "UTF8" || rep.Collate != "C.UTF-8" || rep.Server.Number < 100000 {
+	if rep.Dump.Size < 400<<20 || rep.Dump.Compression != "none" || rep.Encoding != "UTF8" || rep.Collate != "C.UTF-8" || rep.Server.Number < 100000 {
 		t.Errorf("%+v", rep)
 	}
-	if got := fmt.Sprint(rep.Tables); got != "[public.pgbench_accounts public.pgbench_branches public.pgbench_history public.pgbench_tellers]" || rep.Tables[0].Rows != 2_000_000 || rep.Tables[0].Estimate {
+	if got := fmt.Sprint(rep.Tables); got != "[public.pgbench_accounts public.pgbench_branches public.pgbench_history public.pgbench_tellers]" || rep.Tables[0].Rows != 5_000_000 || rep.Tables[0].Estimate {
 		t.Errorf("%s, %+v", got, rep.Tables)
 	}
-	c.SQL("bench", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid BETWEEN 500000 AND 519999")
+	c.SQL("bench", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid BETWEEN 2000001 AND 2050000")
 	second := one(t, r, "bench", on(c)).Snapshot
 	share := 100 * float64(second.Info.Summary.BytesStored) / float64(first.Info.Summary.BytesStored)
 	t.Logf("first %d bytes stored, second %d: %.1f %%", first.Info.Summary.BytesStored, second.Info.Summary.BytesStored, share)
 	if share >= 5 {
 		t.Errorf("1 %% changed, and %.1f %% were stored again", share)
-	}
-	dump := content(t, r, second, "bench.dump")
-	if same := c.Dump("bench", "-Fc", "-Z0"); len(same) != len(dump) {
-		t.Errorf("%d bytes, pg_dump writes %d", len(dump), len(same))
 	}
 }
 
