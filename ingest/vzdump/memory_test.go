@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,11 +57,20 @@ func child(dir string) int {
 	return 0
 }
 
+// withoutRace builds these tests without the race detector, which takes many
+// times the memory of the program.
+func withoutRace(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "plain")
+	run(t, "go", "test", "-c", "-tags", "libvirt_dlopen", "-o", path, ".")
+	return path
+}
+
 // ingestInChild ingests an archive in a process of its own and returns the most
 // memory that this took, in bytes resident.
 func ingestInChild(t *testing.T, dir string, m *made) int64 {
 	t.Helper()
-	c := exec.Command(os.Args[0])
+	c := exec.Command(withoutRace(t))
 	c.Env = append(os.Environ(), childRepo+"="+dir)
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
