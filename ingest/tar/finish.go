@@ -10,6 +10,7 @@ import (
 
 // finish stores the directories and returns the tree's own entry.
 func (s *storing) finish() (*repo.Entry, error) {
+	s.catalog.heads = nil // nothing is looked up any more
 	f := &finishing{storing: s, children: s.catalog.children()}
 	f.count(0)
 	root, err := f.dir(0)

@@ -138,7 +138,6 @@ func (s *set) ingest(ctx context.Context, r *repo.Repo, o *Options) (Made, error
 }
 
 func (s *set) store(ctx context.Context, session *repo.Session, src *source, o *Options) (Made, error) {
-	before := o.Progress.Read.Load()
 	plain, err := decompress.NewContext(ctx, src)
 	if err != nil {
 		return Made{}, err
@@ -155,7 +154,7 @@ func (s *set) store(ctx context.Context, session *repo.Session, src *source, o *
 	if s.file == Stream {
 		info.Mode = "stdin"
 	}
-	info.Summary.BytesRead = o.Progress.Read.Load() - before
+	info.Summary.BytesRead = report.Bytes
 	snapshot, err := session.Commit(ctx, info)
 	return Made{snapshot, report.Warnings}, err
 }

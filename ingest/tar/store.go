@@ -37,6 +37,7 @@ const LookMax = smallFile
 // A Report tells what came of an archive.
 type Report struct {
 	Members  int64    // of the archive
+	Bytes    int64    // of data of files in it; holes do not count
 	Warnings []string // what was left out or changed
 	Notes    []string // what else a person may want to know
 }
@@ -68,13 +69,14 @@ func Store(ctx context.Context, session *repo.Session, r io.Reader, item string,
 	if err != nil {
 		return repo.Item{}, nil, err
 	}
-	s.report.Warnings = append(s.report.Warnings, s.unsaid()...)
+	report := s.report // a copy: the rest is much, and needed no more
+	report.Warnings = append(report.Warnings, s.unsaid()...)
 	it, err := session.PutTree(ctx, root)
 	if err != nil {
 		return it, nil, err
 	}
 	it.Name, it.Path = item, o.Path
-	return it, &s.report, session.AddItem(it)
+	return it, &report, session.AddItem(it)
 }
 
 // storing is one call of Store.
@@ -239,6 +241,7 @@ func (s *storing) file(m *member, e *repo.Entry, parts []string) error {
 func (s *storing) content(m *member, e *repo.Entry) (content []byte, err error) {
 	e.Content.Size = m.size()
 	e.Blocks = blocks(m.stored)
+	s.report.Bytes += m.stored
 	switch {
 	case m.sparse.is && m.stored < m.size():
 		runs := storable(m.sparse.runs, maxRanges)

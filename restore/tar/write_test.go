@@ -169,6 +169,26 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A container's archive comes back as Proxmox takes it: pct restore runs tar with
+// these options.
+func TestContainer(t *testing.T) {
+	packed := filepath.Join(t.TempDir(), "vzdump.tar")
+	run(t, "", "sh", "-c", "zstd -q -d -o "+packed+" <../../internal/vma/testdata/archives/vzdump-lxc-105-2026_11_20-03_00_00.tar.zst")
+	pct := []string{"tar", "xpf", packed, "--totals=USR1", "--numeric-owner", "--xattrs", "--xattrs-include=user.*", "--xattrs-include=security.capability", "--acls", "--warning=no-timestamp"}
+	want := t.TempDir()
+	run(t, "", "tar", append(pct[1:], "-C", want)...)
+	tree := stored(t, newRepo(t), packed)
+	packed = filepath.Join(t.TempDir(), "written.tar")
+	if err := os.WriteFile(packed, written(t, tree, tree.Root()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := t.TempDir()
+	pct[2] = packed
+	run(t, "", "tar", append(pct[1:], "-C", got)...)
+	copyTime(t, filepath.Join(want, "etc/vzdump"), filepath.Join(got, "etc/vzdump")) // which has no member in the first
+	testtree.Same(t, want, got)
+}
+
 // copyTime gives a file the mtime of another.
 func copyTime(t testing.TB, from, to string) {
 	t.Helper()
