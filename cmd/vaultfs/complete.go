@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"vaultfs/ingest/vm"
 	"vaultfs/repo"
+	"vaultfs/restore"
 )
 
 // Completion of what is in the repository needs the password. It never asks for
@@ -103,6 +104,9 @@ func (a *app) completePaths(c *cobra.Command, args []string, typed string) (foun
 		var words []string
 		for _, e := range entriesOf(s) {
 			words = append(words, ref+":"+e.path)
+		}
+		if archive, err := restore.ArchiveName(c.Context(), r, s); err == nil && archive != "" {
+			words = append(words, ref+":"+archive)
 		}
 		found = starting(words, typed)
 		for _, name := range completeInTree(c.Context(), r, s, path) {

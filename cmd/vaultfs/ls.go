@@ -14,7 +14,8 @@ func (a *app) lsCommand() *cobra.Command {
 		Use:   "ls SNAP[:PATH]",
 		Short: "List the files of a snapshot",
 		Long: `List the files of a snapshot with their sizes in bytes, as the mount shows them.
-Every disk is there twice, as .qcow2 and as .raw; it is stored once.
+Every disk is there twice, as .qcow2 and as .raw; it is stored once. So is what
+a VMA archive held, which is there as the archive itself too.
 
 Of a directory in a stored tree the entries are listed, and with --recursive all
 that is below it. The size of a directory is that of all files below it. With
@@ -72,11 +73,8 @@ func (a *app) ls(ctx context.Context, r *repo.Repo, arg string, o lsOptions) err
 // listItems tells of the items that a path names. A tree is one of them, and with
 // recursion all that it holds.
 func listItems(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string, o lsOptions, tell func(entry)) error {
-	entries, err := find(s, path)
+	entries, err := findMeasured(ctx, r, s, path)
 	if err != nil {
-		return err
-	}
-	if err := measure(ctx, r, entries); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -133,6 +131,33 @@ func (p *treePlace) entryOf(below string, e *repo.Entry) entry {
 		size = int64(len(e.Target))
 	}
 	return entry{path: p.shown(below), item: p.item, size: size, stored: e}
+}
+
+// findMeasured returns the files that a path names, with their sizes. One of them
+// may be the archive that is computed from the others.
+func findMeasured(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string) ([]entry, error) {
+	archive, err := restore.ArchiveName(ctx, r, s)
+	if err != nil {
+		return nil, err
+	}
+	path = cleaned(path)
+	var entries []entry
+	if archive == "" || path != archive {
+		if entries, err = find(s, path); err != nil {
+			return nil, err
+		}
+		if err := measure(ctx, r, entries); err != nil {
+			return nil, err
+		}
+	}
+	if archive != "" && (path == "" || path == archive) {
+		source, err := restore.Archive(ctx, r, s)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{path: archive, item: repo.Item{Name: archive, Kind: repo.ItemFile}, format: restore.VMA, size: source.Size()})
+	}
+	return entries, nil
 }
 
 // measure finds out how long the files are.

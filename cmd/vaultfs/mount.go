@@ -37,8 +37,13 @@ The mount goes on in the background until "vaultfs umount DIR", or until it gets
 a SIGTERM. What goes wrong there, such as damage that is come across, goes to
 the system's log, or to the file that --log names.
 
---allow-other lets other users read the disks too, such as the one that QEMU runs
-as; definitions, NVRAM and TPM state stay for the owner alone.`,
+Of a backed up tree everything is as it was in the source: owners, modes, times,
+hard links, holes, extended attributes, access control lists and names. A VMA
+archive is there itself, computed, and with the disks that it holds.
+
+Only who mounts it can see it, and all of it. --allow-other lets other users read
+the disks too, such as the one that QEMU runs as; definitions, NVRAM and TPM state
+stay for the owner alone, and in trees the modes and access control lists decide.`,
 		Example: `  vaultfs mount /mnt/vault
   qemu-img create -f qcow2 -F qcow2 -b /mnt/vault/vm/win11/latest/disks/vda.qcow2 try.qcow2
   vaultfs umount /mnt/vault`,

@@ -47,7 +47,7 @@ func findInTree(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string
 	}
 	e, err := t.Find(ctx, path)
 	if errors.Is(err, repo.ErrNotFound) {
-		return nil, missing(ctx, s, t, path)
+		return nil, missing(ctx, s, &treePlace{item: *it, tree: t}, path)
 	}
 	if err != nil {
 		return nil, err
@@ -85,27 +85,28 @@ func cleaned(path string) string {
 	return strings.Join(names, "/")
 }
 
-// missing says how far a path that is not there leads.
-func missing(ctx context.Context, s *repo.Snapshot, t *repo.Tree, path string) error {
-	dir, at := t.Root(), ""
+// missing says how far a path that is not in a tree leads.
+func missing(ctx context.Context, s *repo.Snapshot, in *treePlace, path string) error {
+	dir, at := in.tree.Root(), ""
+	whole := fmt.Sprintf("snapshot %s holds no %q", s.Short(), in.shown(path))
 	for name := range strings.SplitSeq(path, "/") {
-		e, err := t.Lookup(ctx, dir, name)
+		e, err := in.tree.Lookup(ctx, dir, name)
 		switch {
 		case errors.Is(err, repo.ErrNotFound):
-			return fmt.Errorf("snapshot %s holds no %q; %s", s.Short(), path, heldBy(ctx, t, dir, at))
+			return fmt.Errorf("%s; %s", whole, heldBy(ctx, in.tree, dir, in.shown(at)))
 		case err != nil:
 			return err
 		}
 		at = joined(at, name)
 		if e.IsSymlink() {
-			return fmt.Errorf("snapshot %s holds no %q: %q is a symbolic link to %q; name the path that it leads to", s.Short(), path, at, e.Target)
+			return fmt.Errorf("%s: %q is a symbolic link to %q; name the path that it leads to", whole, in.shown(at), e.Target)
 		}
 		if !e.IsDir() {
-			return fmt.Errorf("snapshot %s holds no %q: %q is not a directory", s.Short(), path, at)
+			return fmt.Errorf("%s: %q is not a directory", whole, in.shown(at))
 		}
 		dir = e
 	}
-	return fmt.Errorf("snapshot %s holds no %q", s.Short(), path)
+	return errors.New(whole)
 }
 
 // heldBy tells what is in a directory, for someone who mistyped a name.

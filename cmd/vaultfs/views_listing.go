@@ -160,7 +160,7 @@ type entryJSON struct {
 	Path   string `json:"path"`
 	Item   string `json:"item"`
 	Kind   string `json:"kind"`
-	Format string `json:"format"` // of the file: "qcow2", "raw", "" of no disk
+	Format string `json:"format"` // of the file: "qcow2", "raw", "vma", "" of another
 	Size   int64  `json:"size"`
 	*storedJSON
 }

@@ -100,7 +100,7 @@ func (p *printer) snapshot(s *repo.Snapshot) {
 		if it.How != "" {
 			t.AppendRow(table.Row{it.Name, howFact(it)})
 		}
-		if it.Checkpoint != "" {
+		if it.Checkpoint != "" && it.Kind == repo.ItemDisk {
 			t.AppendRow(table.Row{it.Name, "the next backup can start from the checkpoint " + it.Checkpoint})
 		}
 	}
