@@ -186,6 +186,24 @@ func TestMachine(t *testing.T) {
 	}
 }
 
+// TestArchiveName gives computed archives a name that every file system takes.
+func TestArchiveName(t *testing.T) {
+	for path, want := range map[string]string{
+		"/dump/vzdump-qemu-101-2026_11_20-03_00_01.vma.zst": "vzdump-qemu-101-2026_11_20-03_00_01.vma",
+		"backup.vma": "backup.vma", "backup.gz": "backup.vma", "backup": "backup.vma", "a\n\xff": "a%0A%FF.vma",
+		strings.Repeat("\x01", 250): strings.Repeat("%01", 84)[:251] + ".vma",
+	} {
+		got := plainName(path, ".vma")
+		if got != want {
+			t.Errorf("%q gives %q, want %q", path, got, want)
+		}
+		d := vma.Description{Format: vma.FormatVMA, Name: got, UUID: "513a70db62c24321be918adffa3e98cd"}
+		if _, err := d.Encode(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestStream takes an archive from standard input, compressed or not.
 func TestStream(t *testing.T) {
 	r := newRepo(t)

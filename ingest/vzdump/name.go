@@ -48,9 +48,15 @@ func plainName(path, suffix string) string {
 	for _, compressed := range []string{".zst", ".gz", ".lzo"} {
 		name = strings.TrimSuffix(name, compressed)
 	}
-	name = strings.TrimSuffix(name, ".tgz")
-	return printable(strings.TrimSuffix(name, suffix)) + suffix
+	name = printable(strings.TrimSuffix(strings.TrimSuffix(name, ".tgz"), suffix))
+	if n := maxName - len(suffix); len(name) > n {
+		name = strings.ToValidUTF8(name[:n], "")
+	}
+	return name + suffix
 }
+
+// maxName bounds the name of a file, in bytes.
+const maxName = 255
 
 // unfit says why a name is none for a source, which is written as SOURCE@TIME
 // and shown on terminals; "" when it is one.

@@ -161,6 +161,28 @@ func TestSpoolIsSealed(t *testing.T) {
 	}
 }
 
+// TestRemovedFile makes the spool's file where there is no O_TMPFILE.
+func TestRemovedFile(t *testing.T) {
+	dir := t.TempDir()
+	f, err := removedFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left (%v)", left, err)
+	}
+	if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := removedFile(filepath.Join(dir, "nothing")); err == nil {
+		t.Error("a file was made in a directory that is not there")
+	}
+}
+
 // TestSpoolFails lets the spool's disk fail in several ways. Nothing is committed.
 func TestSpoolFails(t *testing.T) {
 	lowMemory(t, 3<<19)

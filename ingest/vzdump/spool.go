@@ -74,15 +74,26 @@ func (s *spool) open() error {
 		return err
 	}
 	fd, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == nil {
-		s.file = os.NewFile(uintptr(fd), filepath.Join(s.dir, "spool"))
-		return nil
-	}
-	// File systems without O_TMPFILE: the name is there for a moment only.
-	if s.file, err = os.CreateTemp(s.dir, "spool-"); err != nil {
+	if err != nil {
+		s.file, err = removedFile(s.dir)
 		return err
 	}
-	return os.Remove(s.file.Name())
+	s.file = os.NewFile(uintptr(fd), filepath.Join(s.dir, "spool"))
+	return nil
+}
+
+// removedFile makes a file without a name on file systems that have no O_TMPFILE:
+// it has one for a moment.
+func removedFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "spool-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // explain says what to do when the spool fails.

@@ -57,7 +57,10 @@ func (g *ingestion) archiveName(when time.Time) string {
 	if g.path != Stream {
 		return plainName(g.path, ".vma")
 	}
-	return printable(strings.ReplaceAll("vzdump-qemu-"+g.options.Name+when.Local().Format("-2006_01_02-15_04_05"), "/", "-")) + ".vma"
+	if when.IsZero() {
+		when = time.Now()
+	}
+	return plainName(strings.ReplaceAll("vzdump-qemu-"+g.options.Name+when.Local().Format("-2006_01_02-15_04_05"), "/", "-"), ".vma")
 }
 
 // created is when the archive was begun, zero if its header cannot be believed.
