@@ -199,3 +199,13 @@ func freePort(t testing.TB) string {
 	t.Fatal("no port is free")
 	return ""
 }
+
+// Dumpall returns what pg_dumpall writes.
+func (c *Cluster) Dumpall(args ...string) string {
+	c.t.Helper()
+	out, err := c.command("pg_dumpall", args...).Output()
+	if err != nil {
+		c.t.Fatalf("pg_dumpall: %v", err)
+	}
+	return string(out)
+}
