@@ -21,8 +21,8 @@ import (
 type Reader struct {
 	in     input
 	header *Header
-	index  [maxConfigs]int // of a drive in Header.Drives, by its ID
-	seen   []seenSet       // by that index
+	index  [256]int  // of a drive in Header.Drives, by its ID; -1 for none
+	seen   []seenSet // by that index
 
 	extents int64 // that have been begun
 	start   int64 // of the last one, in bytes from the beginning
