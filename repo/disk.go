@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -193,7 +194,11 @@ func (d *Disk) segment(i int) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.(*segment), nil
+	found, ok := v.(*segment)
+	if !ok {
+		return nil, &DamageError{fmt.Sprintf("map of segment %d", i), errors.New("it is something else")}
+	}
+	return found, nil
 }
 
 // decodeMap reads the map of segment i and checks it against the page.

@@ -230,6 +230,33 @@ func TestExtremeTrees(t *testing.T) {
 	}
 }
 
+// A tree that is too deep to be walked does not become a snapshot.
+func TestTreeThatIsTooDeep(t *testing.T) {
+	r := newRepo(t, newStore(t))
+	s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "tree/a", Kind: "tree"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort(t.Context())
+	dir := &repo.Entry{Mode: format.TypeDirectory | 0o755}
+	err = s.NewDir().Finish(t.Context(), dir)
+	for range repo.MaxTreeDepth {
+		w := s.NewDir()
+		dir.Name = "d"
+		err = errors.Join(err, w.Add(t.Context(), dir))
+		dir = &repo.Entry{Mode: format.TypeDirectory | 0o755}
+		if err = errors.Join(err, w.Finish(t.Context(), dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.AddTree(t.Context(), repo.WholeTree, dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), repo.Info{}); err == nil || !strings.Contains(err.Error(), "one in the other") {
+		t.Errorf("the commit says %v", err)
+	}
+}
+
 // What cannot be an entry is refused, and the directory goes on without it.
 func TestWrongEntriesAreRefused(t *testing.T) {
 	r := newRepo(t, newStore(t))

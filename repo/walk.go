@@ -56,7 +56,8 @@ func (l *loss) addAll(o loss) {
 type walker struct {
 	repo *Repo
 	seen map[chunk.ID]loss
-	dirs map[chunk.ID]*dirFacts // what is known of the directory nodes that could be read
+	dirs map[chunk.ID]*dirFacts // what is known of the directory nodes
+	deep int                    // how many directories the walk is in
 	// data is asked about every chunk that a map or a node names.
 	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
 	// bases are disks, by the root of the disk that is walked, whose chunks are

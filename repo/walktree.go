@@ -9,6 +9,12 @@ import (
 	"vaultfs/repo/format"
 )
 
+// MaxTreeDepth is how many directories may lie one in the other. A tree that is
+// deeper cannot be committed. No path that the kernel takes has more than 2048
+// names, but who changes into one directory after the other can make more; a
+// walk of as many as these takes about 170 MB of memory.
+const MaxTreeDepth = 1 << 15
+
 // dirFacts are what a node of a directory tells of itself and of all nodes
 // below it.
 type dirFacts struct {
@@ -129,6 +135,13 @@ func (w *walker) ranges(ctx context.Context, c Content) (stored int64, err error
 // what its own entry says. Where nodes are lost, that alone tells how much was
 // in them.
 func (w *walker) directory(ctx context.Context, dir *Entry) (loss, error) {
+	if w.deep++; w.deep > MaxTreeDepth {
+		w.deep--
+		var l loss
+		l.add(dirLabel(dir.Content.ID), fmt.Errorf("it lies in more than %d directories, one in the other", MaxTreeDepth), int64(dir.Below.Bytes))
+		return l, nil
+	}
+	defer func() { w.deep-- }()
 	l, facts, err := w.dirNode(ctx, dir.Content.ID)
 	if err != nil || (facts.lostIn == "" && facts.below == dir.Below) {
 		return l, err

@@ -15,7 +15,7 @@ const (
 )
 
 const (
-	maxDirLevel = 7  // 54 children and more a node are more than any directory has
+	maxDirLevel = 7  // with 54 children and more a node, more than any directory needs
 	minDirEntry = 15 // bytes of the shortest entry, a fifo's
 	minDirChild = 4  // bytes of the shortest child of an inner node
 )
