@@ -15,8 +15,10 @@ const (
 	maxTold = maxCrowd / 4
 )
 
-// crowd bounds how many files of trees the kernel remembers. Directories stay:
-// they are few, and one that is forgotten while a process is in it has no path.
+// crowd bounds how many files of trees the kernel remembers, but for those of
+// answers that are under way. Directories stay: they are few, and one that is
+// forgotten while a process is in it has no path. An open file that is forgotten
+// can be read on; only /proc calls it deleted.
 type crowd struct {
 	limit int64
 	known atomic.Int64 // files that were shown; the kernel may have forgotten some

@@ -15,6 +15,7 @@ import (
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	const dirs, files, limit = 60, 200, 1000
+	const most = 2 * limit // an answer that is under way may bring back what is being forgotten
 	r := &fakeRepository{}
 	r.commitTree("tree/many", manyFiles(dirs, files))
 	reported := new(sink)
@@ -40,12 +41,12 @@ func TestCrowd(t *testing.T) {
 	}
 	left := 0
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if left = countFiles(shown.root.EmbeddedInode()); left <= limit {
+		if left = countFiles(shown.root.EmbeddedInode()); left <= most {
 			break
 		}
 	}
-	if left > limit || left == 0 {
-		t.Errorf("%d files are remembered, not %d", left, limit)
+	if left > most || left == 0 {
+		t.Errorf("%d files are remembered, %d are enough", left, limit)
 	}
 	if reported.String() != "" {
 		t.Errorf("reported %s", reported)
