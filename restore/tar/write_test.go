@@ -64,17 +64,6 @@ func run(t testing.TB, env string, name string, args ...string) {
 	}
 }
 
-// pack makes an archive of a directory with GNU tar.
-func pack(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	archive := filepath.Join(t.TempDir(), "packed.tar")
-	c := exec.Command("tar", append(append([]string{"-C", dir, "-cf", archive}, args...), ".")...)
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%q: %v\n%s", c.Args, err, out)
-	}
-	return archive
-}
-
 // stored backs an archive up and returns the tree.
 func stored(t testing.TB, r *repo.Repo, archive string) *repo.Tree {
 	t.Helper()
@@ -126,10 +115,7 @@ func extract(t testing.TB, archive []byte, env string, program ...string) string
 	return dir
 }
 
-var (
-	gnuPack    = []string{"--format=posix", "--sparse", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "--warning=no-file-ignored"}
-	gnuExtract = []string{"tar", "-xp", "--warning=no-timestamp", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"}
-)
+var gnuExtract = []string{"tar", "-xp", "--warning=no-timestamp", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"}
 
 // nasty makes the nasty tree without its sockets.
 func nasty(t testing.TB) string {
