@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,8 +40,14 @@ func (a *app) restoreTree(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p
 	return restoreStatus(report, err)
 }
 
+// treeMemory is from how much memory on the collector of garbage saves memory
+// rather than time, in bytes: what a million hard links take, which is the most
+// that a restore keeps, need not be there twice.
+const treeMemory = 300 << 20
+
 // putBack restores what a place names to dest, and shows how that goes on.
 func (a *app) putBack(ctx context.Context, p *treePlace, dest string, o restoreOptions) (*tree.Report, time.Duration, error) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(treeMemory))
 	begin := time.Now()
 	with := tree.Options{Overwrite: tree.Overwrite(o.overwrite), Delete: o.delete, DryRun: o.dry, Progress: new(restore.Progress)}
 	stop := func() {}

@@ -25,16 +25,18 @@ func inodeOf(e *repo.Entry) (inode, bool) {
 // A made is the identity of a file that was made.
 type made struct{ dev, ino uint64 }
 
-// A link is a file that has several names. Of each, two words are kept until
-// the last name has come.
+// A link is a file that has several names. It is kept until the last one has
+// come, which in a farm of hard links may be never: a million take 150 MB.
 type link struct {
 	mu      sync.Mutex // held while the first name is being made, so that the others wait
 	left    uint32     // names that have not come
-	content [32]byte   // its ID
+	content [16]byte   // the beginning of its ID, which is a keyed hash
 	dir     string     // of the first name
 	name    string
 	id      made // zero if nothing was made yet
 }
+
+func contentOf(e *repo.Entry) [16]byte { return [16]byte(e.Content.ID[:16]) }
 
 // further takes note of an entry with several names. It returns nil for one that
 // has a single name.
@@ -47,7 +49,7 @@ func (r *restorer) further(t task) *link {
 	defer r.linksMu.Unlock()
 	l := r.links[id]
 	if l == nil {
-		l = &link{left: t.e.Links, content: t.e.Content.ID}
+		l = &link{left: t.e.Links, content: contentOf(t.e)}
 		r.links[id] = l
 	}
 	if l.left--; l.left == 0 {
@@ -60,7 +62,7 @@ func (r *restorer) further(t task) *link {
 // file.
 func (r *restorer) isFurther(t task) bool {
 	l := r.further(t)
-	if l == nil || l.content != t.e.Content.ID {
+	if l == nil || l.content != contentOf(t.e) {
 		return false
 	}
 	first := l.id == made{}
@@ -79,7 +81,7 @@ func (r *restorer) makeLinked(ctx context.Context, t task, action Action) (linke
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.content != t.e.Content.ID { // it changed while it was backed up
+	if l.content != contentOf(t.e) { // it changed while it was backed up
 		data, _, err = r.make(ctx, t, action)
 		return false, data, err
 	}
