@@ -19,6 +19,7 @@ type previous struct {
 	// changes its ctime and nothing else.
 	links bool
 	force bool // read everything all the same
+	told  bool // that it cannot be read
 	warn  func(string)
 }
 
@@ -56,7 +57,13 @@ func (p *previous) root() *repo.Entry {
 	return p.tree.Root()
 }
 
+// broken tells once that the tree cannot be read. Only the goroutine that walks
+// reads it.
 func (p *previous) broken(err error) {
+	if p.told {
+		return
+	}
+	p.told = true
 	p.warn(fmt.Sprintf("the previous snapshot's tree cannot be read (%v): files are read again that may not have changed", err))
 }
 
