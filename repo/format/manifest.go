@@ -112,7 +112,7 @@ type Summary struct {
 	Others         int64 `cbor:"11,keyasint,omitempty"`
 	FilesNew       int64 `cbor:"12,keyasint,omitempty"`
 	FilesChanged   int64 `cbor:"13,keyasint,omitempty"`
-	FilesUnchanged int64 `cbor:"14,keyasint,omitempty"` // not read again
+	FilesUnchanged int64 `cbor:"14,keyasint,omitempty"` // with the content of the snapshot before
 	FilesUnread    int64 `cbor:"15,keyasint,omitempty"`
 }
 
