@@ -145,7 +145,7 @@ func changesFact(s *repo.Snapshot) string {
 	for _, f := range []struct {
 		n    int64
 		what string
-	}{{m.FilesNew, "new"}, {m.FilesChanged, "changed"}, {m.FilesUnchanged, "unchanged and not read again"}, {m.FilesUnread, "that could not be read"}} {
+	}{{m.FilesNew, "new"}, {m.FilesChanged, "changed"}, {m.FilesUnchanged, "unchanged"}, {m.FilesUnread, "that could not be read"}} {
 		if f.n > 0 {
 			facts = append(facts, fmt.Sprintf("%d %s", f.n, f.what))
 		}
