@@ -146,8 +146,8 @@ func TestMemory(t *testing.T) {
 			}
 			n := min(vma.ClusterSize, d.size-c*vma.ClusterSize)
 			data += n
-			if c%3 == 0 {
-				continue // a sample
+			if c%7 != 0 {
+				continue // not one of the sample
 			}
 			if _, err := disk.ReadAt(p[:n], c*vma.ClusterSize); err != nil && err != io.EOF {
 				t.Fatal(err)
