@@ -24,7 +24,8 @@ var modeTypes = map[byte]uint32{
 	typeSymlink: modeSymlink, typeChar: modeChar, typeBlock: modeBlock, typeDir: modeDir, typeDumpdir: modeDir, typeFifo: modeFifo,
 }
 
-// entry is what the tree keeps of a member, without its content.
+// entry is what the tree keeps of a member, without its content and its extended
+// attributes. An error says why the member cannot be in a tree.
 func (s *storing) entry(m *member) (*repo.Entry, error) {
 	kind, ok := modeTypes[m.kind]
 	if !ok {
@@ -52,7 +53,7 @@ func (s *storing) entry(m *member) (*repo.Entry, error) {
 		e.Rdev = uint64(m.major)<<32 | uint64(m.minor)
 	}
 	s.names.learn(m)
-	return e, s.xattrs(m, e)
+	return e, nil
 }
 
 // id is a user or a group. Some programs write the highest numbers as negative
@@ -66,7 +67,7 @@ func id(n int64) (uint32, error) {
 
 // xattrs gives the entry its extended attributes, and the access control lists
 // in the form that Linux keeps. Those that are not possible are left out and
-// told.
+// told; an error is one of the repository.
 func (s *storing) xattrs(m *member, e *repo.Entry) error {
 	if e.Mode&modeType != modeSymlink {
 		if list := s.acl(m, accessACLAttribute, m.accessACL); list != nil {

@@ -171,6 +171,9 @@ func (s *storing) take(m *member) error {
 		s.warn("%q is left out: %v", m.name, err)
 		return nil
 	}
+	if err := s.xattrs(m, e); err != nil {
+		return err
+	}
 	if len(parts) == 0 {
 		s.root(m, e)
 		return nil
