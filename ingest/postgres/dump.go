@@ -33,6 +33,7 @@ func (d *dumper) ingest(ctx context.Context, target pg.Conn) (Made, error) {
 	if err != nil {
 		return Made{}, explain(what, err)
 	}
+	m.cancel = cancel
 	made, err := m.make(ctx)
 	return made, explain2(what, err)
 }
@@ -52,6 +53,7 @@ type dump struct {
 	programs *pg.Programs
 	globals  *globals
 	report   pg.Report
+	cancel   func() // ends everything that is under way
 	session  *repo.Session
 	item     repo.Item // of the dump
 	known    bool      // the format of the archive was known to us, and it is whole
@@ -129,7 +131,9 @@ func (m *dump) store(ctx context.Context) error {
 		go func() { counted <- m.count(begun.Add(m.o.CountTime)) }()
 	}
 	if err := m.dump(ctx, snapshot); err != nil {
-		return err // ctx is over then, and the counting with it
+		m.cancel()
+		<-counted // uses the server's session, which is closed next
+		return err
 	}
 	m.report.Dump.Time, m.report.Dump.Seconds = begun, time.Since(begun).Seconds()
 	if err := <-counted; err != nil {

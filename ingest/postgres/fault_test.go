@@ -76,7 +76,7 @@ func TestDumpDies(t *testing.T) {
 		when(t, &o, some, func() {
 			c.SQL("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_dump'")
 		})
-		fails(t, r, "bench", o, "terminating connection", "nothing was committed")
+		fails(t, r, "bench", o, "pg_dump failed", "nothing was committed")
 		left(t, c)
 	})
 	t.Run("disk full", func(t *testing.T) {
