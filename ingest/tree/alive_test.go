@@ -39,6 +39,16 @@ func meanwhile(t testing.TB, do func(round int)) (stop func()) {
 	})
 }
 
+// onceAt does something when that many bytes have been read.
+func onceAt(n int64, do func()) func(int64) {
+	once := sync.OnceFunc(do)
+	return func(read int64) {
+		if read >= n {
+			once()
+		}
+	}
+}
+
 func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 	dir, r := t.TempDir(), newRepo(t)
 	name := filepath.Join(dir, "log")
@@ -77,19 +87,12 @@ func TestAFileThatChangesOnceWhileItIsRead(t *testing.T) {
 	name := filepath.Join(dir, "file")
 	ok(t, os.WriteFile(name, testtree.Noise(1, 40<<20), 0o600))
 	progress := new(ingest.Progress)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for progress.Read.Load() < 1<<20 {
-			time.Sleep(time.Millisecond)
-		}
+	s := clean(t, r, dir, Options{Name: "x", Progress: progress, onRead: onceAt(1<<20, func() {
 		if f, err := os.OpenFile(name, os.O_WRONLY, 0); err == nil {
 			_, _ = f.WriteAt(testtree.Noise(2, 1<<20), 100)
 			_ = f.Close()
 		}
-	}()
-	s := clean(t, r, dir, Options{Name: "x", Progress: progress})
-	<-done
+	})})
 	compare(t, openTree(t, r, s), dir)
 	if p := progress; p.Done.Load() != p.Total.Load() || p.Total.Load() != 40<<20 {
 		t.Errorf("progress ends at %d of %d", p.Done.Load(), p.Total.Load())
@@ -122,20 +125,13 @@ func TestARootThatVanishes(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "root")
 		ok(t, os.Mkdir(dir, 0o700))
-		ok(t, os.WriteFile(filepath.Join(dir, "a"), testtree.Noise(1, 30<<20), 0o600))
-		progress := new(ingest.Progress)
-		done := make(chan error)
-		go func() {
-			for progress.Read.Load() < 1<<20 {
-				time.Sleep(time.Millisecond)
-			}
-			done <- how(dir)
-		}()
-		made, err := Ingest(t.Context(), r, []string{dir}, Options{Name: "x", Progress: progress})
+		ok(t, os.WriteFile(filepath.Join(dir, "a"), testtree.Noise(1, 10<<20), 0o600))
+		var failed error
+		made, err := Ingest(t.Context(), r, []string{dir}, Options{Name: "x", onRead: onceAt(1<<20, func() { failed = how(dir) })})
 		if !errors.Is(err, ErrGone) || len(made) > 0 {
 			t.Errorf("%d snapshots, %v", len(made), err)
 		}
-		ok(t, <-done)
+		ok(t, failed)
 	}
 	if all, err := r.Snapshots(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("%d snapshots, %v", len(all), err)

@@ -36,6 +36,8 @@ type Options struct {
 
 	// For a directory that another ingest has filled.
 	Mirror *Mirror
+
+	onRead func(n int64) // is told how many bytes have been read, by a test
 }
 
 // A Mirror is a copy that was made of something to be backed up.
@@ -82,6 +84,9 @@ func (o *Options) complete(dirs []string) ([]set, error) {
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}
+	}
+	if o.onRead == nil {
+		o.onRead = func(int64) {}
 	}
 	switch {
 	case len(dirs) == 0:

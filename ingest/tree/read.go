@@ -197,8 +197,8 @@ func (r *reader) look(ctx context.Context, j *job, st *unix.Stat_t) error {
 func (r *reader) store(ctx context.Context, j *job, fd int, st *unix.Stat_t) (c repo.Content, short bool, source, err error) {
 	p := &portion{fd: fd, count: func(n int) {
 		j.counted += int64(n)
-		r.w.o.Progress.Read.Add(int64(n))
 		r.w.o.Progress.Done.Add(int64(n))
+		r.w.o.onRead(r.w.o.Progress.Read.Add(int64(n)))
 	}}
 	if st.Size == 0 {
 		return repo.Content{}, false, nil, nil

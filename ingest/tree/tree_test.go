@@ -317,14 +317,7 @@ func TestAnInterruptedWalkLeavesNothing(t *testing.T) {
 	before := openFiles(t)
 	for _, after := range []int64{0, 1 << 20, 20 << 20} {
 		ctx, stop := context.WithCancel(t.Context())
-		progress := new(ingest.Progress)
-		go func() {
-			defer stop()
-			for progress.Read.Load() < after {
-				time.Sleep(time.Millisecond)
-			}
-		}()
-		made, err := Ingest(ctx, r, []string{dir}, Options{Name: "x", Progress: progress})
+		made, err := Ingest(ctx, r, []string{dir}, Options{Name: "x", onRead: onceAt(after, stop)})
 		if !errors.Is(err, context.Canceled) || len(made) > 0 {
 			t.Errorf("interrupted after %d bytes: %d snapshots, %v", after, len(made), err)
 		}
