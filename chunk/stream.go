@@ -68,12 +68,14 @@ func (s *Stream) Next(buf []byte) ([]byte, error) {
 	buf = buf[:0]
 	for {
 		if len(s.rest) == 0 {
-			n, err := io.ReadFull(s.r, s.buf)
-			if err == io.EOF && len(buf) > 0 {
-				return buf, nil
-			}
-			if err != nil && err != io.ErrUnexpectedEOF {
+			n, err := ReadFull(s.r, s.buf)
+			switch {
+			case err != nil && err != io.EOF:
 				return nil, err
+			case n == 0 && len(buf) == 0:
+				return nil, io.EOF
+			case n == 0:
+				return buf, nil
 			}
 			s.rest = s.buf[:n]
 		}

@@ -140,3 +140,17 @@ func BenchmarkStreamCutter(b *testing.B) {
 		}
 	}
 }
+
+// A reader that says of itself that it was cut off is not one that has ended.
+func TestStreamThatIsCutOffIsAnError(t *testing.T) {
+	for _, size := range []int{0, 1000, streamBuffer, 3 << 20} {
+		s := NewStream(io.MultiReader(bytes.NewReader(random(1, size)), iotest.ErrReader(io.ErrUnexpectedEOF)), testPolynomial)
+		var err error
+		for n := 0; err == nil && n <= size/StreamMin+1; n++ {
+			_, err = s.Next(nil)
+		}
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("after %d bytes: %v", size, err)
+		}
+	}
+}

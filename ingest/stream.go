@@ -78,7 +78,7 @@ func (t *stream) fill(ctx context.Context, p []byte) (n int, err error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		n, err := readAll(t.r, p)
+		n, err := chunk.ReadFull(t.r, p)
 		done <- result{n, err}
 	}()
 	select {
@@ -89,21 +89,6 @@ func (t *stream) fill(ctx context.Context, p []byte) (n int, err error) {
 	}
 	if err == io.EOF {
 		t.ended, err = true, nil
-	}
-	return n, err
-}
-
-// readAll reads until p is full. Unlike io.ReadFull it hands on every error as
-// it is: io.ErrUnexpectedEOF is what a reader says of a stream that was cut
-// off, which is not the end of a disk.
-func readAll(r io.Reader, p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		var k int
-		k, err = r.Read(p[n:])
-		n += k
-	}
-	if n == len(p) && err == io.EOF {
-		err = nil // comes again
 	}
 	return n, err
 }

@@ -49,14 +49,14 @@ func (w *FileWriter) chunks(ctx context.Context, r io.Reader, give func(format.S
 	if w.head == nil {
 		w.head = make([]byte, chunk.StreamMin+1)
 	}
-	n, err := io.ReadFull(r, w.head)
+	n, err := chunk.ReadFull(r, w.head)
 	switch {
-	case err == io.EOF:
-		return ctx.Err()
-	case err == io.ErrUnexpectedEOF:
-		return w.give(ctx, w.head[:n], give)
-	case err != nil:
+	case err != nil && err != io.EOF:
 		return err
+	case n == 0:
+		return ctx.Err()
+	case err == io.EOF:
+		return w.give(ctx, w.head[:n], give)
 	}
 	r = io.MultiReader(bytes.NewReader(w.head), r)
 	if w.cutter == nil {

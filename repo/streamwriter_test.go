@@ -2,9 +2,12 @@ package repo_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
+	"testing/iotest"
 
+	"vaultfs/chunk"
 	"vaultfs/repo"
 )
 
@@ -50,5 +53,27 @@ func TestPartsOfAStreamAreJoined(t *testing.T) {
 	defer other.Abort(t.Context())
 	if _, _, err := other.JoinParts(t.Context(), stored["head"]); err == nil {
 		t.Error("a part of another session is taken")
+	}
+}
+
+// A reader that says of itself that it was cut off is an error, however little
+// it has given.
+func TestStreamThatIsCutOffIsNotStored(t *testing.T) {
+	r := newRepo(t, newStore(t))
+	s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "stdin/x", Kind: "stdin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort(t.Context())
+	for _, size := range []int{0, 1, 1000, chunk.StreamMin, chunk.StreamMin + 1, 3 << 20} {
+		cut := func() io.Reader {
+			return io.MultiReader(bytes.NewReader(random(1, size)), iotest.ErrReader(io.ErrUnexpectedEOF))
+		}
+		if c, err := s.NewFileWriter().Put(t.Context(), cut()); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%d bytes are stored as a file of %d bytes (%v)", size, c.Size, err)
+		}
+		if _, n, err := s.PutStream(t.Context(), cut()); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%d bytes are stored as a stream of %d bytes (%v)", size, n, err)
+		}
 	}
 }
