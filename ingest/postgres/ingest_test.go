@@ -101,6 +101,25 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// TestHostileFunctions: who may make functions and operators in a database does not
+// have them run with the rights of who backs it up.
+func TestHostileFunctions(t *testing.T) {
+	c := testpg.Start(t, "")
+	c.Create("shop")
+	c.SQL("shop", `CREATE TABLE loot (who text); CREATE TABLE t (x int);
+		CREATE FUNCTION public.row_to_json(pg_catalog.pg_database) RETURNS json LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.loot VALUES (current_user); RETURN pg_catalog.row_to_json($1); END $$;
+		CREATE FUNCTION public.steal(name, text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.loot VALUES (current_user); RETURN true; END $$;
+		CREATE OPERATOR public.<> (LEFTARG = name, RIGHTARG = text, FUNCTION = public.steal);
+		ALTER DATABASE shop SET search_path = public, pg_catalog`)
+	r := newRepo(t)
+	if rep := report(t, r, one(t, r, "shop", on(c)).Snapshot); len(rep.Tables) != 2 || rep.Tables[0].Estimate {
+		t.Errorf("%+v", rep.Tables)
+	}
+	if got := c.SQL("shop", "SELECT who FROM public.loot"); got != "" {
+		t.Errorf("functions of the database were run by %s", got)
+	}
+}
+
 // TestConnections: URIs, keywords, services and the environment.
 func TestConnections(t *testing.T) {
 	c := testpg.Start(t, "top-secret")

@@ -57,10 +57,17 @@ func Connect(ctx context.Context, bindir string, c Conn) (*Session, error) {
 	return s, nil
 }
 
+// settings are what every session wants, as pg_dump does for itself. Who may make
+// functions and operators in a database must not have them run by whoever backs it
+// up (CVE-2018-1058), nor by a view that takes the place of a table that is about
+// to be counted (CVE-2024-7348).
+const settings = `SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET statement_timeout = 0; SET lock_timeout = 0; SET row_security = off;
+SELECT pg_catalog.set_config('search_path', '', false);
+SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind'`
+
 // begin waits for the connection, and sets what every session wants.
 func (s *Session) begin() error {
-	err := s.Do("SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET statement_timeout = 0; SET lock_timeout = 0; SET row_security = off")
-	if err != nil {
+	if err := s.Do(settings); err != nil {
 		return err
 	}
 	lines, err := s.ask(`\echo :HOST` + "\n" + `\echo :PORT`)
