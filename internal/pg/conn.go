@@ -167,11 +167,15 @@ func keywordValue(s string) (value, rest string, ok bool) {
 	return b.String(), "", !quoted
 }
 
+// secrets are the parameters of libpq, beside the password, that nobody else may
+// see. No variable of the environment takes them.
+var secrets = []string{"sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+
 // param sets a parameter that a person gave.
 func (c *Conn) param(key, value string) error {
 	switch {
-	case key == "sslpassword":
-		return fmt.Errorf("%w: an sslpassword in it would be seen by others; put it into a service file", ErrConnection)
+	case slices.Contains(secrets, key):
+		return fmt.Errorf("%w: the %s in it would be seen by others; put it into a service file", ErrConnection, key)
 	case strings.ContainsRune(value, 0):
 		return fmt.Errorf("%w: the value of %s holds a zero byte", ErrConnection, key)
 	}

@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 func TestParseFails(t *testing.T) {
 	for _, given := range []string{
 		"=secret", "host='secret", "host secret=1 x", "postgresql://a:sec%zzret@h/d", "postgresql://a:secret@h:secret/d", "postgresql://h/d?secret",
-		"sslpassword=secret", "postgresql://h/d?sslpassword=secret", "postgresql://anna:se/cret@h/d", "postgresql://h/%00secret", "Secret=secret",
+		"sslpassword=secret", "scram_client_key=xx", "postgresql://h/d?sslpassword=secret", "postgresql://anna:se/cret@h/d", "postgresql://h/%00secret", "Secret=secret",
 	} {
 		c, err := Parse(given)
 		if !errors.Is(err, ErrConnection) || strings.Contains(err.Error(), "cret") && !strings.Contains(given, "sslpassword") {

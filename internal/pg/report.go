@@ -3,8 +3,10 @@ package pg
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The names of the items of a snapshot beside the dump.
@@ -113,9 +115,22 @@ func (r *Report) writeTables(b *strings.Builder) {
 	}
 }
 
-// cell keeps a name within its cell of a table.
+// cell keeps a name within its cell of a table, and from whoever shows it on a
+// terminal.
 func cell(s string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ").Replace(s)
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '|':
+			b.WriteString(`\|`)
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
 }
 
 // SortTables orders tables by name, for people.
