@@ -168,7 +168,7 @@ func (d *fileDump) look(ctx context.Context, in *bufio.Reader, f fileState) erro
 		if d.programs, err = pg.Newest(ctx, d.o.BinDir); err != nil {
 			return err
 		}
-	case scriptKind(head) != "":
+	case pg.ScriptKind(head) != "":
 		dump.Form, dump.Item = pg.Script, dump.Item+".sql"
 	case len(head) > 262 && string(head[257:262]) == "ustar":
 		return errors.New("this is a tar archive: dumps of pg_dump --format=tar are not taken, make one with --format=custom, or back it up with `vaultfs ingest tar`")

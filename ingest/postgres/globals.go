@@ -74,7 +74,7 @@ func runGlobals(ctx context.Context, c pg.Conn, programs *pg.Programs, more ...s
 	_, _ = check.Write(out.Bytes())
 	if kind, err := check.end(); err != nil {
 		return nil, err
-	} else if kind != clusterDump {
+	} else if kind != pg.ClusterDump {
 		return nil, errors.New("pg_dumpall wrote something else than a dump of a cluster")
 	}
 	return out.Bytes(), nil

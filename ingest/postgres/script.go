@@ -5,13 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-)
 
-// The kinds of dump that consist of SQL statements. A header line has the kind's
-// words, and the line that says it is complete too.
-const (
-	databaseDump = "PostgreSQL database dump"
-	clusterDump  = "PostgreSQL database cluster dump"
+	"vaultfs/internal/pg"
 )
 
 // edge is how much of a script's beginning and end is kept, in bytes.
@@ -41,7 +36,7 @@ func (s *scriptCheck) end() (kind string, err error) {
 	if s.size == 0 {
 		return "", errEmpty
 	}
-	if kind = scriptKind(s.head); kind == "" {
+	if kind = pg.ScriptKind(s.head); kind == "" {
 		return "", errNoScript
 	}
 	if !ended(string(s.tail), kind) {
@@ -54,22 +49,6 @@ var (
 	errEmpty    = errors.New("the dump is empty: nothing to back up")
 	errNoScript = errors.New("this is no dump of PostgreSQL: it begins neither as pg_dump's custom format nor with the comment \"-- PostgreSQL database dump\"")
 )
-
-// scriptKind is the kind that the first lines of a script tell; "" for none.
-func scriptKind(head []byte) string {
-	for line := range strings.Lines(string(head)) {
-		switch line = strings.TrimSpace(line); line {
-		case "", "--":
-			continue
-		case "-- " + databaseDump:
-			return databaseDump
-		case "-- " + clusterDump:
-			return clusterDump
-		}
-		return ""
-	}
-	return ""
-}
 
 // ended tells whether the last lines of a script say that it is complete, and
 // nothing but comments, empty lines and \unrestrict follows.

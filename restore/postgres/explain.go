@@ -8,8 +8,15 @@ import (
 	"vaultfs/internal/pg"
 )
 
+// hostile is what to do about a script that tells psql more than SQL.
+const hostile = "the dump holds a command to psql beside its statements, which pg_dump does not write and which could run a shell: look at it, and give it to psql yourself if you trust it"
+
 // hints say what to do about what the server or a program says.
 var hints = []struct{ said, do string }{
+	{"backslash commands are restricted", hostile},
+	{"unrestrict: wrong key", hostile},
+	{"invalid command \\restrict", "this psql cannot be kept from running commands that a dump holds: install postgresql-client of 13.22, 14.19, 15.14, 16.10, 17.6 or newer"},
+	{"CREATE DATABASE cannot run", "the dump makes a database of its own, as with pg_dump --create: give it to psql yourself"},
 	{"invalid locale name", "make that locale on the server (dpkg-reconfigure locales) and restart PostgreSQL, then run it again"},
 	{"is not available", "install the extension's package on the server, then run it again"},
 	{"permission denied to create", "restore as a superuser, or as a role with CREATEDB (and CREATEROLE for --create-roles)"},

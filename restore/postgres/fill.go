@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"vaultfs/internal/pg"
 	"vaultfs/restore"
@@ -22,8 +23,12 @@ func (j *job) fill(ctx context.Context) error {
 	case j.o.Jobs > 1:
 		return explain(what, j.fillJobs(ctx, c))
 	}
+	f, err := j.repo.OpenFile(ctx, j.dump)
+	if err != nil {
+		return explain(what, err)
+	}
 	p := pg.Command(ctx, c, j.programs.Path("pg_restore"), j.arguments(c)...)
-	return explain(what, j.feed(ctx, p))
+	return explain(what, j.feed(p, io.NewSectionReader(f, 0, f.Size()), ""))
 }
 
 func (j *job) arguments(c pg.Conn, more ...string) []string {
@@ -32,16 +37,6 @@ func (j *job) arguments(c pg.Conn, more ...string) []string {
 		args = append(args, "--no-owner", "--no-privileges")
 	}
 	return append(args, more...)
-}
-
-// fillScript gives the statements to psql, as one transaction.
-func (j *job) fillScript(ctx context.Context, c pg.Conn) error {
-	if j.o.NoOwner {
-		return errors.New("who owns what is written into its statements: leave out --no-owner and make the roles first")
-	}
-	p := pg.Command(ctx, c, j.programs.Path("psql"), "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--single-transaction", "--file=-", "--dbname="+c.String())
-	p.Output(io.Discard)
-	return j.feed(ctx, p)
 }
 
 // fillJobs lets several connections restore at once. Each reads the dump at
@@ -61,15 +56,11 @@ func (j *job) fillJobs(ctx context.Context, c pg.Conn) error {
 	return errors.Join(err, release())
 }
 
-// feed runs a program that reads the dump.
-func (j *job) feed(ctx context.Context, p *pg.Process) error {
-	f, err := j.repo.OpenFile(ctx, j.dump)
-	if err != nil {
-		return err
-	}
-	in := &source{r: bufio.NewReaderSize(io.NewSectionReader(f, 0, f.Size()), 1<<20), p: j.o.Progress}
-	p.Input(in)
-	err = p.Run()
+// feed runs a program that reads what is put before the dump and then the dump.
+func (j *job) feed(p *pg.Process, dump io.Reader, before string) error {
+	in := &source{r: bufio.NewReaderSize(dump, 1<<20), p: j.o.Progress}
+	p.Input(io.MultiReader(strings.NewReader(before), in))
+	err := p.Run()
 	if in.err != nil {
 		return in.err // the repository's, which is why the program failed
 	}

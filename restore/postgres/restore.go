@@ -97,7 +97,7 @@ func (j *job) look(ctx context.Context) error {
 		return fmt.Errorf("the snapshot %s of %s %w", j.snap.Short(), j.snap.Source, ErrNoDump)
 	}
 	j.dump = *it
-	return nil
+	return j.checkScript(ctx)
 }
 
 func (j *job) read(ctx context.Context, it repo.Item) ([]byte, error) {
