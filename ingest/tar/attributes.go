@@ -75,9 +75,8 @@ func (s *storing) xattrs(m *member, e *repo.Entry) error {
 		}
 		s.acl(m, defaultACLAttribute, m.defaultACL)
 	}
-	if len(m.xattrs) > maxXattrs {
-		s.warn("%q: it has %d extended attributes; those after the first %d are left out", m.name, len(m.xattrs), maxXattrs)
-		m.xattrs = m.xattrs[:maxXattrs]
+	if m.surplus > 0 {
+		s.warn("%q: it has more than %d extended attributes; %d are left out", m.name, maxXattrs, m.surplus)
 	}
 	for _, x := range m.xattrs {
 		switch {

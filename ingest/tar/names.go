@@ -11,8 +11,12 @@ import (
 // A named is a user or a group: acl.User or acl.Group, and its name.
 type named struct{ kind, name string }
 
-// maxNames bounds how many names are kept of an archive.
-const maxNames = 1 << 14
+// maxNames bounds how many names are kept of an archive, maxNameLen how long they
+// are, in bytes; Linux takes shorter ones.
+const (
+	maxNames   = 1 << 14
+	maxNameLen = 255
+)
 
 // names are the users and groups whose names and numbers the archive tells, as
 // owners of members, and those that this host was asked for.
@@ -30,7 +34,7 @@ func (n names) learn(m *member) {
 }
 
 func (n names) set(who named, id int64) {
-	if who.name != "" && len(n.owners) < maxNames {
+	if who.name != "" && len(who.name) <= maxNameLen && len(n.owners) < maxNames {
 		n.owners[who] = uint32(id)
 	}
 }
@@ -39,6 +43,9 @@ func (n names) set(who named, id int64) {
 // without it unless it is told --numeric-owner. If the archive does not tell it,
 // it is that of this host, as it is for tar; that is noted.
 func (s *storing) lookUp(kind, name string) (uint32, bool) {
+	if len(name) > maxNameLen {
+		return 0, false
+	}
 	who := named{kind, name}
 	if id, ok := s.names.owners[who]; ok {
 		return id, true

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -17,9 +18,9 @@ type record struct{ key, value string }
 
 var errPax = errors.New("a pax header that cannot be read")
 
-// parsePax reads the records of a pax header: "LENGTH KEY=VALUE\n", where LENGTH
-// counts all of it. A key may come several times.
-func parsePax(b []byte) (records []record, err error) {
+// parsePax adds the records of a pax header to others: "LENGTH KEY=VALUE\n", where
+// LENGTH counts all of it. A key may come several times.
+func parsePax(records []record, b []byte) ([]record, error) {
 	for len(b) > 0 && b[0] != 0 { // some pad with NULs
 		digits, _, ok := bytes.Cut(b[:min(len(b), 20)], []byte(" "))
 		n, err := strconv.Atoi(string(digits))
@@ -29,6 +30,9 @@ func parsePax(b []byte) (records []record, err error) {
 		key, value, ok := strings.Cut(string(b[len(digits)+1:n-1]), "=")
 		if !ok || key == "" {
 			return nil, errPax
+		}
+		if len(records) == maxRecords {
+			return nil, fmt.Errorf("pax headers with more than %d records", maxRecords)
 		}
 		records = append(records, record{key, value})
 		b = b[n:]
@@ -48,6 +52,9 @@ func paxTime(s string) (t repo.Timestamp, err error) {
 	}
 	nsec, _ := strconv.ParseUint((decimals + "000000000")[:9], 10, 32)
 	if strings.HasPrefix(s, "-") && nsec > 0 {
+		if sec == math.MinInt64 {
+			return t, errNumber
+		}
 		sec, nsec = sec-1, 1e9-nsec
 	}
 	return repo.Timestamp{Sec: sec, Nsec: uint32(nsec)}, nil
@@ -101,7 +108,7 @@ func (m *member) apply(r record) (err error) {
 		return m.applyOther(r)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: its %s", err, r.key)
+		return fmt.Errorf("%w: its %s", err, shortened(r.key))
 	}
 	return nil
 }
@@ -130,7 +137,7 @@ func (m *member) applyOther(r record) error {
 		name, err := url.PathUnescape(name)
 		value, err2 := base64.RawStdEncoding.DecodeString(strings.TrimRight(r.value, "="))
 		if err != nil || err2 != nil {
-			return fmt.Errorf("%w: its %s", errPax, r.key)
+			return fmt.Errorf("%w: its %q", errPax, shortened(r.key))
 		}
 		m.setXattr(name, string(value))
 	}
@@ -139,12 +146,17 @@ func (m *member) applyOther(r record) error {
 
 // xattrKey is the name of an extended attribute as GNU tar writes it in a key,
 // which cannot hold '='.
-func xattrKey(s string) string {
-	return strings.NewReplacer("%3D", "=", "%25", "%").Replace(s)
-}
+func xattrKey(s string) string { return xattrKeys.Replace(s) }
 
-// setXattr sets an extended attribute; the last value counts.
+var xattrKeys = strings.NewReplacer("%3D", "=", "%25", "%")
+
+// setXattr sets an extended attribute; the last value counts. Those above
+// maxXattrs are only counted.
 func (m *member) setXattr(name, value string) {
+	if len(m.xattrs) == maxXattrs {
+		m.surplus++
+		return
+	}
 	for i := range m.xattrs {
 		if m.xattrs[i].key == name {
 			m.xattrs[i].value = value

@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"vaultfs/repo"
 )
 
-// Bounds of what comes before a member, in bytes.
+// Bounds of what comes before a member, in bytes and records. Without them a few
+// kilobytes, compressed, could take all memory.
 const (
-	maxPax  = 16 << 20
-	maxLong = 1 << 20 // a name
+	maxPax     = 16 << 20 // all of its pax headers
+	maxRecords = 1 << 19
+	maxGlobal  = 1 << 20 // what global headers say, for as long as it holds
+	maxGlobals = 256     // keys
+	maxLong    = 1 << 20 // a name
 )
 
 // maxSize bounds the size of a file, holes included, so that sums of sizes and
@@ -38,6 +43,7 @@ type member struct {
 	major, minor int64
 	sparse       sparseMap
 	xattrs       []record
+	surplus      int // extended attributes that are too many
 	accessACL    string
 	defaultACL   string
 	dumpdir      bool
@@ -60,6 +66,7 @@ type reader struct {
 	left   int64 // of the content of the current member, with its padding
 	unread int64 // of the content itself
 	pax    []record
+	paxed  int64 // bytes of them
 	global []record
 	last   string // name of the last member
 	head   block
@@ -99,11 +106,11 @@ func (t *reader) at(err error) error {
 	if t.last == "" {
 		return fmt.Errorf("at byte %d: %w", t.n, err)
 	}
-	return fmt.Errorf("at byte %d, after the member %q: %w", t.n, t.last, err)
+	return fmt.Errorf("at byte %d, after the member %q: %w", t.n, shortened(t.last), err)
 }
 
 func (t *reader) read() (*member, error) {
-	t.pax = t.pax[:0]
+	t.pax, t.paxed = t.pax[:0], 0
 	var name, link *string
 	for {
 		if err := t.header(); err != nil {
@@ -217,23 +224,46 @@ func (t *reader) all(limit int64) ([]byte, error) {
 }
 
 func (t *reader) readPax() error {
-	global := t.head.kind() == typePaxGlobal
-	b, err := t.all(maxPax)
+	if t.head.kind() == typePaxGlobal {
+		return t.readGlobal()
+	}
+	b, err := t.all(maxPax - t.paxed)
 	if err != nil {
 		return err
 	}
-	records, err := parsePax(b)
+	t.paxed += int64(len(b))
+	t.pax, err = parsePax(t.pax, b)
+	return err
+}
+
+// readGlobal reads records for all members that follow. The last of a key counts.
+func (t *reader) readGlobal() error {
+	b, err := t.all(maxGlobal)
 	if err != nil {
 		return err
 	}
-	if global {
-		t.global = append(t.global, records...)
-		if len(t.global) > 1<<16 {
-			return errors.New("more than 65536 global records")
+	records, err := parsePax(nil, b)
+	if err != nil {
+		return err
+	}
+	size := 0
+	for _, r := range records {
+		i := slices.IndexFunc(t.global, func(g record) bool { return g.key == r.key })
+		if i >= 0 {
+			t.global[i] = r
+			continue
 		}
-		return nil
+		if len(t.global) == maxGlobals {
+			return fmt.Errorf("global headers with more than %d keys", maxGlobals)
+		}
+		t.global = append(t.global, r)
 	}
-	t.pax = append(t.pax, records...)
+	for _, r := range t.global {
+		size += len(r.key) + len(r.value)
+	}
+	if size > maxGlobal {
+		return fmt.Errorf("global headers of more than %d bytes", maxGlobal)
+	}
 	return nil
 }
 
@@ -247,7 +277,7 @@ func (t *reader) readLong() (*string, error) {
 func (t *reader) member(name, link *string) (*member, error) {
 	m := &member{kind: t.head.kind(), name: t.head.path(), link: string(t.head.link()), uname: string(t.head.uname()), gname: string(t.head.gname())}
 	if err := m.numbers(&t.head); err != nil {
-		return nil, fmt.Errorf("the member %q: %w", m.name, err)
+		return nil, fmt.Errorf("the member %q: %w", shortened(m.name), err)
 	}
 	if name != nil {
 		m.name = *name
@@ -258,7 +288,7 @@ func (t *reader) member(name, link *string) (*member, error) {
 	for _, records := range [][]record{t.global, t.pax} {
 		for _, r := range records {
 			if err := m.apply(r); err != nil {
-				return nil, fmt.Errorf("the member %q: %w", m.name, err)
+				return nil, fmt.Errorf("the member %q: %w", shortened(m.name), err)
 			}
 		}
 	}
@@ -269,7 +299,7 @@ func (t *reader) member(name, link *string) (*member, error) {
 		m.kind = typeDir // as before there was a type for it
 	}
 	if err := t.begin(m); err != nil {
-		return nil, fmt.Errorf("the member %q: %w", m.name, err)
+		return nil, fmt.Errorf("the member %q: %w", shortened(m.name), err)
 	}
 	return m, nil
 }

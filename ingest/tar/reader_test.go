@@ -36,7 +36,7 @@ func TestPaxTime(t *testing.T) {
 			t.Errorf("%s: %v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"x", "1.x", "1.2.3", "99999999999999999999", "1.-5"} {
+	for _, s := range []string{"x", "1.x", "1.2.3", "99999999999999999999", "1.-5", "-9223372036854775808.5"} {
 		if got, err := paxTime(s); err == nil {
 			t.Errorf("%s: %v", s, got)
 		}

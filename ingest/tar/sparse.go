@@ -14,10 +14,12 @@ import (
 const sparsePrefix = "GNU.sparse."
 
 // maxRuns bounds the map of a sparse file while it is read; maxRanges is how many
-// runs the repository takes.
+// runs the repository takes, and maxFill how many bytes of holes are stored as
+// zeros so that they are no more.
 const (
 	maxRuns   = 1 << 20
 	maxRanges = 1 << 18
+	maxFill   = 1 << 40
 )
 
 var errSparse = errors.New("a map of its data that cannot be right")

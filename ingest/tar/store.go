@@ -95,17 +95,33 @@ type storing struct {
 	told     int         // warnings, also those that are only counted
 	absolute bool
 	dumpdir  bool
+	labelled bool
 	report   Report
 }
 
 // maxWarnings is how many warnings are told one by one.
 const maxWarnings = 200
 
-// warn tells what is not as in the archive.
+// warn tells what is not as in the archive. Strings in it are shortened.
 func (s *storing) warn(format string, args ...any) {
-	if s.told++; s.told <= maxWarnings {
-		s.report.Warnings = append(s.report.Warnings, fmt.Sprintf(format, args...))
+	if s.told++; s.told > maxWarnings {
+		return
 	}
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = shortened(text)
+		}
+	}
+	s.report.Warnings = append(s.report.Warnings, fmt.Sprintf(format, args...))
+}
+
+// shortened keeps a message readable whatever an archive has for names.
+func shortened(s string) string {
+	const most = 1 << 10 // bytes
+	if len(s) <= most {
+		return s
+	}
+	return s[:most/2] + "…" + s[len(s)-most/2:]
 }
 
 // unsaid counts the warnings that were too many.
@@ -131,7 +147,7 @@ func (s *storing) members() error {
 		}
 		s.report.Members++
 		if err := s.take(m); err != nil {
-			return fmt.Errorf("the member %q: %w", m.name, err)
+			return fmt.Errorf("the member %q: %w", shortened(m.name), err)
 		}
 	}
 }
@@ -153,7 +169,10 @@ func (s *storing) end() error {
 // take stores a member.
 func (s *storing) take(m *member) error {
 	if m.kind == typeVolume {
-		s.report.Notes = append(s.report.Notes, fmt.Sprintf("the archive's label is %q", m.name))
+		if !s.labelled {
+			s.labelled = true
+			s.report.Notes = append(s.report.Notes, fmt.Sprintf("the archive's label is %q", shortened(m.name)))
+		}
 		return nil
 	}
 	s.remark(m)
@@ -251,6 +270,9 @@ func (s *storing) content(m *member, e *repo.Entry) (content []byte, err error) 
 		var data int64
 		for _, r := range runs {
 			data += r.Len
+		}
+		if data-m.stored > maxFill {
+			return nil, fmt.Errorf("it has %d runs of data, which lie too far from one another to be stored as at most %d", len(m.sparse.runs), maxRanges)
 		}
 		e.Blocks = blocks(data)
 		e.Content, err = s.files.PutSparse(s.ctx, newFiller(s.reader, m.sparse.runs, runs), m.size(), runs)

@@ -109,7 +109,7 @@ func Parse(text string, lookup func(kind, name string) (uint32, bool)) (l List, 
 		e, who, err := parseEntry(strings.TrimPrefix(line, "default:"), lookup)
 		switch {
 		case err != nil:
-			return nil, nil, fmt.Errorf("%q %w", line, err)
+			return nil, nil, fmt.Errorf("%q %w", shortened(line), err)
 		case who != "":
 			unknown = append(unknown, who)
 		default:
@@ -166,7 +166,7 @@ func parseEntry(line string, lookup func(kind, name string) (uint32, bool)) (e E
 		kind = Group
 	}
 	if e.ID, ok = lookup(kind, name); !ok {
-		return e, kind + " " + strconv.Quote(name), nil
+		return e, kind + " " + strconv.Quote(shortened(name)), nil
 	}
 	return e, "", nil
 }

@@ -145,6 +145,9 @@ var lists = map[string]string{
 	"system.posix_acl_default": "SCHILY.acl.default",
 }
 
+// xattrKeys is GNU tar's way to keep '=' out of keys.
+var xattrKeys = strings.NewReplacer("%", "%25", "=", "%3D")
+
 // xattrs writes the extended attributes.
 func (h *header) xattrs(ctx context.Context, tree *repo.Tree) error {
 	for i := range h.piece.entry.Xattrs {
@@ -159,8 +162,7 @@ func (h *header) xattrs(ctx context.Context, tree *repo.Tree) error {
 				continue
 			}
 		}
-		// GNU tar's way to keep '=' out of keys.
-		h.record("SCHILY.xattr."+strings.NewReplacer("%", "%25", "=", "%3D").Replace(x.Name), string(value))
+		h.record("SCHILY.xattr."+xattrKeys.Replace(x.Name), string(value))
 	}
 	return nil
 }
