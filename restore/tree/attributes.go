@@ -68,10 +68,11 @@ func (n node) xattrs() ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(b[:size]), "\x00"), "\x00"), nil
 }
 
-// touch sets the time of the last modification, and leaves that of the last
-// access.
+// touch sets the time of the last modification. That of the last access becomes
+// now: file systems made with version 2 of libfuse ignore, and report no error,
+// when only one of the two is to be set.
 func (n node) touch(at repo.Timestamp) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: at.Sec, Nsec: int64(at.Nsec)}}
+	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Sec: at.Sec, Nsec: int64(at.Nsec)}}
 	err := unix.UtimesNanoAt(n.fd, "", times, unix.AT_EMPTY_PATH)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // Linux before 5.8
 		err = unix.UtimesNanoAt(unix.AT_FDCWD, n.proc(), times, 0)
