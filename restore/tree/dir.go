@@ -21,6 +21,8 @@ type dir struct {
 	existed bool        // it may hold something
 	mode    uint32      // it is to have again, if its attributes are kept
 	keep    bool        // its attributes
+	depth   int         // below what is removed
+	apart   bool        // of a file system that is mounted below the destination
 	pending atomic.Int32
 }
 
@@ -112,17 +114,54 @@ func (r *restorer) own(d *dir) error {
 		return err
 	}
 	d.mode = st.Mode & 0o7777
+	if err := r.mounted(d, &st); err != nil {
+		return err
+	}
 	switch {
 	case r.o.DryRun:
-	case !d.existed && int(st.Uid) != unix.Geteuid() && ownersKept(d.fd):
-		return errors.New("it was replaced by another directory while it was being restored")
-	case d.existed && unix.Geteuid() != 0 && d.mode&0o300 != 0o300:
+	case !d.existed:
+		if empty, err := isEmpty(d.fd); err != nil {
+			return err
+		} else if !empty || isForeign(d.fd, &st) {
+			return errSwapped
+		}
+	case unix.Geteuid() != 0 && d.mode&0o300 != 0o300:
 		if err := unix.Fchmod(d.fd, d.mode|0o700); err != nil {
 			return err
 		}
 	}
 	d.keep = d.existed && r.o.Overwrite == Never
 	return nil
+}
+
+var errSwapped = errors.New("something else was put in its place while it was being restored")
+
+// isForeign tells a file that we cannot just have made, because it belongs to
+// somebody else.
+func isForeign(fd int, st *unix.Stat_t) bool {
+	return int(st.Uid) != unix.Geteuid() && ownersKept(fd)
+}
+
+// mounted finds out whether a directory belongs to a file system that is mounted
+// below the destination. There nothing is removed, and it is made durable by
+// itself.
+func (r *restorer) mounted(d *dir, st *unix.Stat_t) error {
+	if d.parent == nil || !d.existed {
+		return nil
+	}
+	mounted, err := isMount(d.parent.fd, d.fd)
+	if err != nil {
+		return err
+	}
+	d.apart = d.parent.apart || mounted
+	if !mounted || r.o.DryRun || r.systems[st.Dev] != nil {
+		return nil
+	}
+	fd, err := duplicate(d.fd)
+	if err == nil {
+		r.systems[st.Dev] = &system{fd, d.path}
+	}
+	return err
 }
 
 // ownersKept tells whether the file system gives a file to whoever made it.

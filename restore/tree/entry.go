@@ -82,7 +82,7 @@ func (r *restorer) clear(ctx context.Context, t task, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
-	if r.o.Delete {
+	if r.o.Delete && !t.dir.apart {
 		if !r.removeAll(ctx, t.dir, t.name) {
 			return errors.New("a directory is in its way that could not be removed")
 		}
@@ -120,12 +120,8 @@ func (r *restorer) make(ctx context.Context, t task, action Action) (data int64,
 	if err := ctx.Err(); err != nil {
 		return data, id, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(n.fd, "", &st, unix.AT_EMPTY_PATH); err != nil {
+	if id, err = n.isNew(t.e); err != nil {
 		return data, id, err
-	}
-	if st.Mode&unix.S_IFMT != t.e.Type() || (n.path && st.Nlink != 1) {
-		return data, id, errors.New("it was replaced by another file while it was being restored")
 	}
 	r.attributes(ctx, n, t.e, t.dir.below(t.name))
 	if !n.path {
@@ -133,7 +129,20 @@ func (r *restorer) make(ctx context.Context, t task, action Action) (data int64,
 			return data, id, err
 		}
 	}
-	return data, made{st.Dev, st.Ino}, publish(t.dir.fd, temp, t.name, action)
+	return data, id, publish(t.dir.fd, temp, t.name, action)
+}
+
+// isNew returns which inode a node is, or an error unless it is what was made for
+// the entry. Only a regular file is made and opened at once.
+func (n node) isNew(e *repo.Entry) (made, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(n.fd, "", &st, unix.AT_EMPTY_PATH); err != nil {
+		return made{}, err
+	}
+	if n.path && (st.Mode&unix.S_IFMT != e.Type() || st.Nlink != 1 || isForeign(n.fd, &st)) {
+		return made{}, errSwapped
+	}
+	return made{st.Dev, st.Ino}, nil
 }
 
 // create makes a new file and opens it.

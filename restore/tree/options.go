@@ -36,7 +36,10 @@ type Options struct {
 	// It does not go into file systems that are mounted below the destination.
 	Delete bool
 	// DryRun finds out what would be done and changes nothing.
-	DryRun   bool
+	DryRun bool
+	// NoFollow refuses a destination that is a symbolic link, as one that nobody
+	// has named may be. One that leads to a directory is followed otherwise.
+	NoFollow bool
 	Progress *restore.Progress // counts the bytes of files, holes and links included; may be nil
 	// Each is told what was done, or with DryRun what would be, once for every
 	// path; calls do not overlap. It may be nil.

@@ -39,14 +39,17 @@ func (r *restorer) open(ctx context.Context, from *repo.Entry, dest string) (*pl
 // openParent opens the directory that a single entry goes to.
 func (r *restorer) openParent(ctx context.Context, from *repo.Entry, dest string) (*place, error) {
 	parent, name := filepath.Dir(filepath.Clean(dest)), filepath.Base(dest)
-	if info, err := os.Stat(dest); err == nil && info.IsDir() {
+	info, err := os.Stat(dest)
+	switch {
+	case err == nil && info.IsDir():
 		parent, name = filepath.Clean(dest), from.Name
-	} else if strings.HasSuffix(dest, "/") {
+	case strings.HasSuffix(dest, "/"):
 		return nil, fmt.Errorf("%s is not a directory; create it first", dest)
+	case err == nil && !info.Mode().IsRegular() && info.Mode().Type() != from.FileMode().Type():
+		return nil, fmt.Errorf("%s is a device, a pipe or a socket, which is not replaced: choose another name; with --to - a file goes to standard output", dest)
 	}
 	d := &dir{path: parent, existed: true}
 	d.pending.Store(1)
-	var err error
 	if d.fd, err = unix.Open(parent, openDir, 0); err != nil {
 		return nil, directoryError(parent, err)
 	}
@@ -58,7 +61,7 @@ func (r *restorer) openParent(ctx context.Context, from *repo.Entry, dest string
 		err = r.checkSpace(ctx, from, parent)
 	}
 	if err == nil {
-		r.root, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
+		r.root, err = duplicate(d.fd)
 	}
 	if err != nil {
 		unix.Close(d.fd)
@@ -72,12 +75,17 @@ func (r *restorer) openRoot(ctx context.Context, from *repo.Entry, dest string) 
 	dest = filepath.Clean(dest)
 	d := &dir{entry: from, path: dest, fd: -1}
 	d.pending.Store(1)
-	// What the user names may well be a link to a directory.
-	d.fd, err = unix.Open(dest, openDir, 0)
+	flags := openDir
+	if r.o.NoFollow {
+		flags |= unix.O_NOFOLLOW
+	}
+	d.fd, err = unix.Open(dest, flags, 0)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		d.fd = -1
 		return d, r.makeRoot(ctx, d)
+	case errors.Is(err, unix.ENOTDIR) && r.o.NoFollow && isLink(dest):
+		return nil, fmt.Errorf("%s is a symbolic link where a directory belongs: remove it, or choose another place", dest)
 	case errors.Is(err, unix.ENOTDIR) && exists(dest):
 		return nil, fmt.Errorf("%s exists and is no directory: %s is one and is restored to a directory", dest, nameOf(from))
 	case err != nil:
@@ -105,13 +113,21 @@ func (r *restorer) openRoot(ctx context.Context, from *repo.Entry, dest string) 
 		return nil, directoryError(dest, err)
 	}
 	d.existed, d.keep = !empty, d.keep && !empty
-	r.root, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
+	r.root, err = duplicate(d.fd)
 	return d, err
 }
+
+// duplicate makes another descriptor of the same open file.
+func duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().Type() == os.ModeSymlink
 }
 
 // makeRoot makes the destination.
@@ -132,7 +148,7 @@ func (r *restorer) makeRoot(ctx context.Context, d *dir) error {
 	if err := r.openDir(parent, name, d); err != nil {
 		return fmt.Errorf("the directory %s: %w", d.path, err)
 	}
-	if r.root, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+	if r.root, err = duplicate(d.fd); err != nil {
 		return err
 	}
 	return r.sync(parent)

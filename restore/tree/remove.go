@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -33,6 +34,19 @@ func (r *restorer) removeSurplus(ctx context.Context, d *dir) {
 	if err != nil && ctx.Err() == nil {
 		r.lose(NotRemoved, d.path, err)
 	}
+}
+
+// isEmpty tells whether a directory holds nothing.
+func isEmpty(fd int) (empty bool, err error) {
+	empty = true
+	err = eachName(fd, func(string) error {
+		empty = false
+		return io.EOF
+	})
+	if err == io.EOF {
+		err = nil
+	}
+	return empty, err
 }
 
 // eachName calls do with the names in a directory. What do removes does not
@@ -91,6 +105,11 @@ func (r *restorer) removeAll(ctx context.Context, d *dir, name string) bool {
 	return true
 }
 
+// maxDepth is how deep is removed what the snapshot does not hold. It bounds the
+// memory and the descriptors that somebody can make this take who nests directories
+// without end; a path of half as many names is too long for any system call.
+const maxDepth = 4096
+
 var errMounted = errors.New("another file system is mounted there, which is left alone")
 
 // empty removes what is in a directory.
@@ -105,7 +124,10 @@ func (r *restorer) empty(ctx context.Context, d *dir, name string) (emptied bool
 	} else if mounted {
 		return false, errMounted
 	}
-	sub, emptied := &dir{fd: fd, path: d.below(name)}, true
+	sub, emptied := &dir{fd: fd, path: d.below(name), depth: d.depth + 1}, true
+	if sub.depth > maxDepth {
+		return false, fmt.Errorf("it lies in %d directories, one in the other: remove it by hand", maxDepth)
+	}
 	err = eachName(fd, func(name string) error {
 		if err := ctx.Err(); err != nil {
 			return err

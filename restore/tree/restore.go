@@ -28,7 +28,7 @@ func Restore(ctx context.Context, t *repo.Tree, from *repo.Entry, dest string, o
 	if err := o.complete(from); err != nil {
 		return nil, err
 	}
-	r := &restorer{tree: t, o: o, root: -1, temp: tempPrefix + rand.Text()[:8] + "-", links: map[inode]*link{}}
+	r := &restorer{tree: t, o: o, root: -1, temp: tempPrefix + rand.Text()[:8] + "-", links: map[inode]*link{}, systems: map[uint64]*system{}}
 	r.tally = tally{failures: map[Loss]*Failure{}, each: o.Each}
 	r.few = from.Below.Files+from.Below.Dirs+from.Below.Others <= few
 	place, err := r.open(ctx, from, dest)
@@ -44,6 +44,9 @@ func Restore(ctx context.Context, t *repo.Tree, from *repo.Entry, dest string, o
 			err = r.syncAll(dest)
 		}
 		unix.Close(r.root)
+	}
+	for _, s := range r.systems {
+		unix.Close(s.fd)
 	}
 	return r.finish(), err
 }
@@ -61,6 +64,8 @@ type restorer struct {
 	temps atomic.Uint64
 	stop  context.CancelCauseFunc
 	few   bool // files and directories are made durable one by one
+
+	systems map[uint64]*system // by their device, that of root not
 
 	linksMu sync.Mutex
 	links   map[inode]*link
@@ -119,7 +124,7 @@ func (r *restorer) give(ctx context.Context, tasks chan<- task, t task) {
 // walk makes what is in a directory and below it. Files are left to the
 // workers.
 func (r *restorer) walk(ctx context.Context, d *dir, tasks chan<- task) {
-	if r.o.Delete && d.existed {
+	if r.o.Delete && d.existed && !d.apart {
 		r.removeSurplus(ctx, d)
 	}
 	for e, err := range r.tree.Entries(ctx, d.entry, "") {
@@ -197,16 +202,26 @@ func (r *restorer) sync(fd int) error {
 	return retry(func() error { return unix.Fsync(fd) })
 }
 
+// A system is a file system that is mounted below the destination.
+type system struct {
+	fd   int
+	path string
+}
+
 // syncAll makes durable what is not yet.
 func (r *restorer) syncAll(dest string) error {
-	var err error
+	told := func(path string, err error) error {
+		if err != nil {
+			err = fmt.Errorf("%s: writing to the medium: %w: some of what was restored may be lost", path, err)
+		}
+		return err
+	}
 	if r.few {
-		err = r.sync(r.root)
-	} else {
-		err = unix.Syncfs(r.root)
+		return told(dest, r.sync(r.root))
 	}
-	if err != nil {
-		return fmt.Errorf("%s: writing to the medium: %w: some of what was restored may be lost", dest, err)
+	err := told(dest, unix.Syncfs(r.root))
+	for _, s := range r.systems {
+		err = errors.Join(err, told(s.path, unix.Syncfs(s.fd)))
 	}
-	return nil
+	return err
 }
