@@ -46,7 +46,7 @@ or pg_upgrade, --adopt goes on with the source.`,
 			if len(files) > 0 && o.All {
 				return usage(c, "--file and --all exclude each other")
 			}
-			for _, name := range []string{"no-globals", "no-counts", "username", "service"} {
+			for _, name := range []string{"no-globals", "no-counts", "count-time", "lock-wait", "username", "service"} {
 				if len(files) > 0 && c.Flags().Changed(name) {
 					return usage(c, "--file and --%s exclude each other", name)
 				}
@@ -73,6 +73,7 @@ or pg_upgrade, --adopt goes on with the source.`,
 	f.BoolVar(&o.NoGlobals, "no-globals", false, "leave out roles and tablespaces")
 	f.BoolVar(&o.NoCounts, "no-counts", false, "do not count the rows of the tables")
 	f.DurationVar(&o.CountTime, "count-time", postgres.CountTime, "estimate the rows of tables that are not counted in this `TIME`")
+	f.DurationVar(&o.LockWait, "lock-wait", postgres.LockWait, "fail if a table stays locked by others for this `TIME`; 0 waits for ever")
 	addServer(c, &o.Host, &o.Port, &o.User, &o.Service, &o.BinDir)
 	common.addTo(c)
 	return c

@@ -166,6 +166,9 @@ func (m *dump) dump(ctx context.Context, snapshot string) error {
 	if snapshot != "" {
 		run = append(run, "--snapshot="+snapshot)
 	}
+	if m.o.LockWait > 0 {
+		run = append(run, fmt.Sprintf("--lock-wait-timeout=%d", max(1, m.o.LockWait.Milliseconds())))
+	}
 	p := pg.Command(ctx, m.server.Conn, m.programs.Path("pg_dump"), run...)
 	m.report.Dump.Item = component(m.report.Database) + ".dump"
 	m.report.Dump.Form, m.report.Dump.Program, m.report.Dump.Options = pg.Custom, m.programs.Printed, dumpOptions
@@ -210,7 +213,7 @@ func putArchive(ctx context.Context, s *repo.Session, report *pg.Report, r io.Re
 	case err != nil:
 		return it, known, err
 	}
-	report.Dump.Size, report.Dump.Compression, report.Dump.Owners = size, sum.Compression, sum.Owners
+	report.Dump.Size, report.Dump.Compression, report.Dump.Owners, report.Dump.OfDatabase = size, sum.Compression, sum.Owners, sum.OfDatabase
 	it = repo.Item{Name: report.Dump.Item, Kind: repo.ItemFile, Size: size, Root: root}
 	it.Format = report.Dump.Form
 	return it, known, nil

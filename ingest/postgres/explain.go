@@ -20,6 +20,8 @@ var hints = []struct{ said, do string }{
 	{"server closed the connection", "the server ended the connection while the dump was made: nothing was committed; look into its log, and run it again"},
 	{"connection to server was lost", "the server ended the connection while the dump was made: nothing was committed; look into its log, and run it again"},
 	{"could not receive data from server", "the connection broke: nothing was committed; run it again"},
+	{"due to statement timeout; detail: Query was: LOCK TABLE", "somebody else keeps a table locked, as ALTER TABLE, VACUUM FULL or a forgotten transaction does: pg_stat_activity tells who; run it again, or wait longer with --lock-wait"},
+	{"permission denied for large object", "a dump needs to read everything, and pg_read_all_data does not reach large objects: use a superuser, or GRANT SELECT ON LARGE OBJECT"},
 	{"permission denied", "a dump needs to read everything: use a superuser, or a role that is a member of pg_read_all_data"},
 	{"row-level security", "a dump needs to read every row: use a superuser, or a role with BYPASSRLS"},
 	{"role \"", "check --username"},

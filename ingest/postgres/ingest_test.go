@@ -232,6 +232,20 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// TestLocked: a table that somebody keeps locked ends the dump after a time.
+func TestLocked(t *testing.T) {
+	c := testpg.Start(t, "")
+	c.Create("shop")
+	c.SQL("shop", "CREATE TABLE t (x int)")
+	release := c.Hold("shop", "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+	r := newRepo(t)
+	o := on(c)
+	o.LockWait = 200 * time.Millisecond
+	fails(t, r, "shop", o, `dumping the database "shop"`, "statement timeout", "LOCK TABLE public.t", "pg_stat_activity", "--lock-wait")
+	release()
+	one(t, r, "shop", o)
+}
+
 // TestCountTime: what cannot be counted in time is estimated, and said to be.
 func TestCountTime(t *testing.T) {
 	c := testpg.Start(t, "")
@@ -253,7 +267,7 @@ func TestUsage(t *testing.T) {
 		o         Options
 	}{
 		{nil, Options{}}, {[]string{"a", "b"}, Options{All: true}}, {[]string{"a"}, Options{Port: "x"}}, {[]string{"a"}, Options{Name: "a@b"}},
-		{[]string{"a"}, Options{Name: "a//b"}}, {[]string{"=secret"}, Options{}}, {[]string{"a"}, Options{Name: "../x"}},
+		{[]string{"a"}, Options{Name: "a//b"}}, {[]string{"=secret"}, Options{}}, {[]string{"a"}, Options{Name: "../x"}}, {[]string{"a"}, Options{LockWait: -1}},
 	} {
 		made, err := Ingest(t.Context(), r, c.databases, c.o)
 		if !errors.Is(err, ErrUsage) || len(made) > 0 || strings.Contains(err.Error(), "secret") {

@@ -20,6 +20,9 @@ var ErrUsage = errors.New("wrong usage")
 // CountTime is how long rows are counted if Options does not say.
 const CountTime = 10 * time.Minute
 
+// LockWait is how long commands wait for a table that somebody else has locked.
+const LockWait = 30 * time.Minute
+
 // Options says which databases are dumped, how they are reached, and what
 // becomes of them.
 type Options struct {
@@ -35,6 +38,7 @@ type Options struct {
 	NoGlobals bool          // leave out roles and tablespaces
 	NoCounts  bool          // do not count rows
 	CountTime time.Duration // what is not counted in this time is estimated; 0 is CountTime
+	LockWait  time.Duration // how long a table may stay locked by others before the dump fails; 0 is for ever
 
 	Verify   bool   // read back what was written before the commit
 	Adopt    bool   // see repo.SessionOptions
@@ -60,6 +64,9 @@ func (o *Options) complete() error {
 		if why := unfit(o.Name); why != "" {
 			return fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, why)
 		}
+	}
+	if o.LockWait < 0 {
+		return fmt.Errorf("%w: a time of %s to wait for a lock is negative", ErrUsage, o.LockWait)
 	}
 	if o.Port != "" {
 		if n, err := strconv.Atoi(o.Port); err != nil || n < 1 || n > 65535 {

@@ -46,6 +46,9 @@ type Dump struct {
 	Time        time.Time `json:"time"` // of what it shows
 	Seconds     float64   `json:"seconds,omitempty"`
 	Owners      []string  `json:"owners,omitempty"` // roles that own what is in it
+	// OfDatabase is what it holds of the database itself, which a restore into a
+	// database of another name leaves out: "settings", "privileges", "comment".
+	OfDatabase []string `json:"of_database,omitempty"`
 }
 
 // GlobalsComplete is what Report.Globals says of a globals.sql that lacks

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,20 +125,31 @@ func (p *Process) failure(err error) error {
 	return &ProgramError{name, p.conn.hide(p.err.said(name)), err}
 }
 
-// A tail keeps the last of what is written to it.
+// A tail keeps the last lines of what is written to it, and the beginning of each:
+// the statement that failed, which may name ten thousand tables, does not push out
+// why it failed.
 type tail struct {
-	mu sync.Mutex
-	b  []byte
+	mu    sync.Mutex
+	lines []string // the last is not ended yet
 }
 
-const tailSize = 4 << 10
+const (
+	tailLines  = 16
+	lineLength = 400 // bytes
+)
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > 2*tailSize {
-		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
+	for line := range bytes.Lines(p) {
+		if len(t.lines) == 0 {
+			t.lines = append(t.lines, "")
+		}
+		last := &t.lines[len(t.lines)-1]
+		*last += string(line[:min(len(line), max(0, lineLength+1-len(*last)))])
+		if line[len(line)-1] == '\n' {
+			t.lines = append(t.lines[max(0, len(t.lines)-tailLines):], "")
+		}
 	}
 	return len(p), nil
 }
@@ -147,7 +159,10 @@ func (t *tail) said(program string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var lines []string
-	for line := range strings.Lines(string(t.b)) {
+	for _, line := range t.lines {
+		if len(line) > lineLength {
+			line = line[:lineLength] + "…"
+		}
 		line = strings.TrimSpace(line)
 		line = strings.TrimPrefix(line, program+": ")
 		line = strings.TrimPrefix(line, "error: ")

@@ -13,6 +13,10 @@ type Summary struct {
 	Size    int64    // bytes
 	Owners  []string // of what the contents name
 	Indexed bool     // the contents say where every block begins
+	// OfDatabase is what the contents hold of the database itself, which only
+	// `pg_restore --create` brings back: "settings", "privileges", "comment",
+	// "security label".
+	OfDatabase []string
 }
 
 // Check reads an archive to its end and returns what it is. It fails with a
@@ -23,7 +27,7 @@ type Summary struct {
 func Check(in io.Reader) (Summary, error) {
 	c := &checker{reader: reader{r: bufio.NewReaderSize(in, bufferSize)}, data: map[int]*entry{}}
 	err := c.run()
-	c.sum.Size, c.sum.Owners = c.off, c.owners.list
+	c.sum.Size, c.sum.Owners, c.sum.OfDatabase = c.off, c.owners.list, c.database.list
 	return c.sum, err
 }
 
@@ -41,6 +45,8 @@ type checker struct {
 	data   map[int]*entry // by dump ID, of entries with data
 	order  []int          // of the contents
 	owners set
+	// database is Summary.OfDatabase.
+	database set
 }
 
 func (c *checker) run() (err error) {

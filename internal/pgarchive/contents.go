@@ -1,5 +1,7 @@
 package pgarchive
 
+import "strings"
+
 // An entry is what is kept of an entry of the contents that has data.
 type entry struct {
 	name  string // "TABLE DATA public.orders"
@@ -84,7 +86,20 @@ func (c *checker) entry() error {
 		}
 	}
 	c.owners.add(owner)
+	c.database.add(ofDatabase(kind, schema, tag))
 	return c.offset(int(id), hasData == 1, name(kind, schema, tag))
+}
+
+// ofDatabase tells what of the database itself an entry holds; "" for nothing.
+// PostgreSQL 11 and newer write them, dumpDatabase in pg_dump.c.
+func ofDatabase(kind, schema, tag string) string {
+	if kind == "DATABASE PROPERTIES" {
+		return "settings"
+	}
+	if schema != "" || !strings.HasPrefix(tag, "DATABASE ") {
+		return ""
+	}
+	return map[string]string{"ACL": "privileges", "COMMENT": "comment", "SECURITY LABEL": "security label"}[kind]
 }
 
 // text reads a string into keep, or over it.

@@ -209,3 +209,28 @@ func (c *Cluster) Dumpall(args ...string) string {
 	}
 	return string(out)
 }
+
+// Hold runs statements in a session that stays open until release is called.
+func (c *Cluster) Hold(database, sql string) (release func()) {
+	c.t.Helper()
+	cmd := c.command("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", quoted(database))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(in, "%s;\n\\echo held\n", sql)
+	}
+	said := ""
+	if err == nil {
+		_, err = fmt.Fscan(out, &said)
+	}
+	if err != nil || said != "held" {
+		c.t.Fatalf("psql %q: %v", sql, err)
+	}
+	return func() { _ = in.Close(); _ = cmd.Wait() }
+}
