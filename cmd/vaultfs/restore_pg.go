@@ -91,7 +91,7 @@ func (a *app) restoreToDB(c *cobra.Command, r *repo.Repo, arg string, o pgOption
 		return err
 	}
 	a.print.restoredDB(snap, result, time.Since(begin))
-	if len(result.Differences) > 0 {
+	if len(result.Differences) > 0 || result.Failed != nil {
 		return &statusError{status: statusPartial}
 	}
 	return nil
@@ -145,10 +145,17 @@ type restoredDBJSON struct {
 
 // restoredDB tells of a database that was made.
 func (p *printer) restoredDB(s *repo.Snapshot, r *postgres.Result, took time.Duration) {
+	differences := r.Differences
+	if r.Failed != nil {
+		differences = []string{r.Failed.Error()}
+	}
 	if p.json {
 		p.object(restoredDBJSON{"summary", s.ID, r.Database, r.Host, r.Port, r.Server, r.Size, list(r.Roles), r.Done, r.Same, r.Rows,
-			list(r.Differences), list(r.Unknown), list(r.Notes), took.Seconds()})
+			list(differences), list(r.Unknown), list(r.Notes), took.Seconds()})
 		return
+	}
+	if r.Failed != nil {
+		p.warn(fmt.Sprintf("database %q: %v", r.Database, r.Failed))
 	}
 	for _, d := range r.Differences {
 		p.warn(fmt.Sprintf("database %q: %s", r.Database, d))
@@ -161,6 +168,7 @@ func (p *printer) restoredDB(s *repo.Snapshot, r *postgres.Result, took time.Dur
 		p.remark("note     %s\n", n)
 	}
 	switch {
+	case r.Failed != nil: // warned of
 	case !r.Done:
 		p.remark("compared nothing: the snapshot does not tell how many rows there were\n")
 	case len(r.Differences) > 0:

@@ -31,6 +31,7 @@ ORDER BY c.relpages, n.nspname, c.relname) t`
 
 // Tables lists the tables of the database with the server's guesses.
 func (s *Session) Tables() (tables []Table, err error) {
+	tables = []Table{} // none is known to be none
 	err = s.Rows(tablesQuery, func(row []byte) error {
 		t := Table{Estimate: true}
 		err := json.Unmarshal(row, &t)

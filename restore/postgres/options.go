@@ -57,6 +57,8 @@ type Comparison struct {
 	Unknown     []string // tables that were not counted, then or now
 	// Done is false if the snapshot does not tell of any rows.
 	Done bool
+	// Failed is why nothing could be compared, although the database was restored.
+	Failed error
 }
 
 // conn is how to reach a database of the server.

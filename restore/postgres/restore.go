@@ -41,13 +41,14 @@ func Restore(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, o Options) 
 	if err := j.make(ctx); err != nil {
 		return nil, err
 	}
-	j.result.Comparison, err = j.compare(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			err = explain(fmt.Sprintf("comparing the database %q, which was restored,", o.Database), err)
-		}
-		return nil, errors.Join(err, j.undo(ctx))
+	c, err := j.compare(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(ctx.Err(), j.undo(ctx))
+	case err != nil:
+		c = Comparison{Failed: explain("its rows could not be compared with those of the dump", err)}
 	}
+	j.result.Comparison = c
 	return &j.result, nil
 }
 
@@ -137,6 +138,10 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	if from := j.report.Server.Number; from.Major() > j.version.Number.Major() {
 		j.result.Notes = append(j.result.Notes, fmt.Sprintf("the dump is of a server of version %s, this one is %s: what is new in the former, the latter refuses", from, j.version.Number))
 	}
+	if of := j.report.Dump.OfDatabase; len(of) > 0 {
+		j.result.Notes = append(j.result.Notes, fmt.Sprintf("what the dump holds of the database itself (%s) is not restored: `pg_restore --create --schema-only --file=- %s` shows its GRANT, COMMENT ON and ALTER DATABASE",
+			strings.Join(of, ", "), j.dump.Name))
+	}
 	return j.prepareRoles(ctx)
 }
 
@@ -150,10 +155,7 @@ func (j *job) newer(p *pg.Programs) bool {
 
 // make makes and fills the database, or leaves nothing.
 func (j *job) make(ctx context.Context) error {
-	err := j.makeRoles()
-	if err == nil {
-		err = j.create()
-	}
+	err := j.create(ctx)
 	if err == nil {
 		err = j.fill(ctx)
 	}
@@ -167,8 +169,24 @@ func (j *job) make(ctx context.Context) error {
 	return nil
 }
 
-// create makes the database.
-func (j *job) create() error {
+// create makes the roles and the database. It is not interrupted, so that it is
+// known what was made.
+func (j *job) create(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s, err := pg.Connect(context.WithoutCancel(ctx), j.o.BinDir, j.server.Conn)
+	if err != nil {
+		return explain("connecting to the server", err)
+	}
+	defer s.Close()
+	if err := j.makeRoles(s); err != nil {
+		return err
+	}
+	return j.makeDatabase(s)
+}
+
+func (j *job) makeDatabase(s *pg.Session) error {
 	sql := "CREATE DATABASE " + pg.Ident(j.o.Database) + " TEMPLATE template0"
 	f := j.report.Facts
 	option := func(name, value string) {
@@ -187,7 +205,11 @@ func (j *job) create() error {
 		sql += " LOCALE_PROVIDER builtin"
 		option("BUILTIN_LOCALE", f.Locale)
 	}
-	if err := j.server.Do(sql); err != nil {
+	err := s.Do(sql)
+	if refused := (*pg.SQLError)(nil); err != nil && !errors.As(err, &refused) {
+		return fmt.Errorf("making the database %q: %w: whether it is there now `psql -l` tells; drop it before you run this again", j.o.Database, err)
+	}
+	if err != nil {
 		return explain(fmt.Sprintf("making the database %q", j.o.Database), err)
 	}
 	j.made = true

@@ -80,7 +80,7 @@ GRANT SELECT ON customer TO "odd role"`
 func TestRestore(t *testing.T) {
 	from, to := testpg.Start(t, ""), testpg.Start(t, "")
 	from.SQL("postgres", "CREATE DATABASE shop TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
-	from.SQL("shop", shop)
+	from.SQL("shop", shop+"; COMMENT ON DATABASE shop IS 'mine'; ALTER DATABASE shop SET work_mem = '5MB'; GRANT CREATE ON DATABASE shop TO anna")
 	r := newRepo(t)
 	snap := backup(t, r, from, "shop")
 	want := from.Tables("shop")
@@ -106,6 +106,9 @@ func TestRestore(t *testing.T) {
 	name := `host=x it's "b"`
 	result, err := Restore(t.Context(), r, snap, on(from, name))
 	same(from, name, result, err)
+	if said := fmt.Sprint(result.Notes); !strings.Contains(said, "(comment, privileges, settings)") && !strings.Contains(said, "(settings, privileges, comment)") && !strings.Contains(said, "(comment, settings, privileges)") {
+		t.Error(said)
+	}
 	if _, err = Restore(t.Context(), r, snap, on(from, name)); !errors.Is(err, ErrExists) {
 		t.Error(err)
 	}
@@ -215,6 +218,45 @@ func TestRestoreFails(t *testing.T) {
 	}
 	if open, err := r.Sessions(t.Context()); err != nil || len(open) > 0 {
 		t.Errorf("%+v, %v", open, err)
+	}
+}
+
+// TestRestoreInterruptedEarly: a database that is being made when somebody
+// interrupts goes away too.
+func TestRestoreInterruptedEarly(t *testing.T) {
+	c := testpg.Start(t, "")
+	c.Create("shop")
+	c.SQL("shop", "CREATE TABLE t AS SELECT generate_series(1, 10) i")
+	r := newRepo(t)
+	snap := backup(t, r, c, "shop")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	watched := make(chan bool)
+	go func() {
+		defer close(watched)
+		c.SQL("postgres", "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ '^CREATE DATABASE') LOOP PERFORM pg_sleep(0.001), pg_stat_clear_snapshot(); END LOOP; END $$")
+		cancel()
+	}()
+	if _, err := Restore(ctx, r, snap, on(c, "early")); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	<-watched
+	gone(t, c, "early")
+}
+
+// TestRestoreNotCompared: a database whose rows cannot be compared was restored all
+// the same, and stays.
+func TestRestoreNotCompared(t *testing.T) {
+	c := testpg.Start(t, "")
+	c.SQL("postgres", "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+	c.SQL("ascii", "SET client_encoding = 'SQL_ASCII'; CREATE TABLE \"t\xe9\" AS SELECT 1 AS x; CREATE TABLE u AS SELECT 2 AS x")
+	r := newRepo(t)
+	result, err := Restore(t.Context(), r, backup(t, r, c, "ascii"), on(c, "again"))
+	if err != nil || result.Done || result.Failed == nil || !strings.Contains(result.Failed.Error(), "could not be compared") {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if got := c.SQL("again", "SELECT x FROM u"); got != "2" {
+		t.Error(got)
 	}
 }
 

@@ -97,22 +97,22 @@ func rolesOf(script string, wanted func(name string) bool) (roles []role) {
 
 // makeRoles makes the roles that are missing, with their passwords and
 // memberships.
-func (j *job) makeRoles() error {
+func (j *job) makeRoles(s *pg.Session) error {
 	for _, r := range j.missing {
-		if err := j.server.Do("CREATE ROLE " + pg.Ident(r.name)); err != nil {
+		if err := s.Do("CREATE ROLE " + pg.Ident(r.name)); err != nil {
 			return explain(fmt.Sprintf("making the role %q", r.name), err)
 		}
 		j.roles = append(j.roles, r.name)
 		if r.attributes == "" {
 			continue
 		}
-		if err := j.server.Do("ALTER ROLE " + pg.Ident(r.name) + " WITH" + r.attributes); err != nil {
+		if err := s.Do("ALTER ROLE " + pg.Ident(r.name) + " WITH" + r.attributes); err != nil {
 			return explain(fmt.Sprintf("making the role %q", r.name), err)
 		}
 	}
 	for _, r := range j.missing {
 		for _, group := range r.groups {
-			if err := j.server.Do("GRANT " + pg.Ident(group) + " TO " + pg.Ident(r.name)); err != nil {
+			if err := s.Do("GRANT " + pg.Ident(group) + " TO " + pg.Ident(r.name)); err != nil {
 				return explain(fmt.Sprintf("making the role %q a member of %q", r.name, group), err)
 			}
 		}
