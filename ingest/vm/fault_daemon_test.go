@@ -19,6 +19,7 @@ type ownDaemon struct {
 	t      *testing.T
 	uri    string
 	dir    string
+	guest  string    // the name of its guest
 	keeper *exec.Cmd // of the namespace
 }
 
@@ -89,34 +90,37 @@ func (d *ownDaemon) virsh(args ...string) string {
 	return strings.TrimSpace(shell(d.t, "virsh", append([]string{"-q", "-c", d.uri}, args...)...))
 }
 
-// startOwnGuest starts a daemon with a guest named "own", which has one disk and runs its firmware.
+// startOwnGuest starts a daemon with a guest, which has one disk and runs its firmware. Its name is not that of another
+// daemon's guest: the host's control groups tell them apart by that.
 func startOwnGuest(t *testing.T) (d *ownDaemon, image string) {
 	t.Helper()
 	d = startOwnDaemon(t)
+	d.guest = "own-" + filepath.Base(d.dir)
 	image = filepath.Join(d.dir, "vda.qcow2")
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", image, "64M")
 	fill(t, image)
 	xml := filepath.Join(d.dir, "guest.xml")
-	if err := os.WriteFile(xml, []byte(`<domain type='qemu'><name>own</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os>
+	if err := os.WriteFile(xml, []byte(`<domain type='qemu'><name>`+d.guest+`</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os>
 		<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='`+image+`'/><target dev='vda' bus='virtio'/></disk></devices></domain>`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.virsh("define", xml)
-	d.virsh("start", "own")
-	t.Cleanup(func() { d.virsh("destroy", "own") })
+	d.virsh("start", d.guest)
+	t.Cleanup(func() { d.virsh("destroy", d.guest) })
 	return d, image
 }
 
 // TestLibvirtdRestarted restarts the daemon at each step of a backup. Its guests and jobs go on.
 func TestLibvirtdRestarted(t *testing.T) {
+	t.Parallel()
 	d, image := startOwnGuest(t)
 	r, state := newRepo(t), testguest.Dir(t)
 	for i, step := range []string{"scratch", "begun", "reading", "read", "ended", "committed"} {
 		t.Run(step, func(t *testing.T) {
 			for _, command := range []string{fmt.Sprintf("write -P %d 9M 64k", 40+i), "flush"} {
-				d.virsh("qemu-monitor-command", "own", "--hmp", fmt.Sprintf("qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend %q", command))
+				d.virsh("qemu-monitor-command", d.guest, "--hmp", fmt.Sprintf("qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend %q", command))
 			}
-			result, err := Ingest(t.Context(), r, "own", Options{Connect: d.uri, StateDir: state, NoAudit: true, at: func(now string) {
+			result, err := Ingest(t.Context(), r, d.guest, Options{Connect: d.uri, StateDir: state, NoAudit: true, at: func(now string) {
 				if now == step {
 					d.stop()
 					d.start()
@@ -130,13 +134,13 @@ func TestLibvirtdRestarted(t *testing.T) {
 				t.Errorf("read %q, warnings %q", result.Disks[0].How, result.Warnings)
 			}
 			shell(t, "qemu-img", "compare", "-U", "-f", "raw", "-F", "qcow2", restore(t, r, result.Snapshot, "vda"), image)
-			if is := d.virsh("domstate", "own"); is != "running" {
+			if is := d.virsh("domstate", d.guest); is != "running" {
 				t.Errorf("guest is %q", is)
 			}
-			if names := d.virsh("checkpoint-list", "own", "--name"); names != result.Checkpoint {
+			if names := d.virsh("checkpoint-list", d.guest, "--name"); names != result.Checkpoint {
 				t.Errorf("checkpoints %q, want %q", names, result.Checkpoint)
 			}
-			if out, err := exec.Command("virsh", "-c", d.uri, "backup-dumpxml", "own").CombinedOutput(); err == nil {
+			if out, err := exec.Command("virsh", "-c", d.uri, "backup-dumpxml", d.guest).CombinedOutput(); err == nil {
 				t.Errorf("a job is left: %s", out)
 			}
 			wantNothingLeft(t, state)

@@ -78,22 +78,22 @@ var guestFaults = []during{
 	},
 	{
 		name: "connection to libvirt lost",
-		do:   func(f *trial) { dropConnections(f.t) },
+		do:   func(f *trial) { f.way.drop(f.t) },
 	},
 	{
 		name: "connection to libvirt lost as the job began",
 		step: "begun",
-		do:   func(f *trial) { dropConnections(f.t) },
+		do:   func(f *trial) { f.way.drop(f.t) },
 	},
 	{
 		name: "connection to libvirt lost before the commit",
 		step: "ended",
-		do:   func(f *trial) { dropConnections(f.t) },
+		do:   func(f *trial) { f.way.drop(f.t) },
 	},
 	{
 		name: "connection to libvirt lost after the commit",
 		step: "committed",
-		do:   func(f *trial) { dropConnections(f.t) },
+		do:   func(f *trial) { f.way.drop(f.t) },
 	},
 	{
 		name: "second run",
@@ -122,8 +122,12 @@ var guestFaults = []during{
 	},
 }
 
-// It breaks connections of its process, and so does not run in parallel with others.
-func TestFaultsOfAGuestThatIsRead(t *testing.T) { testDuring(t, newTrial(t), guestFaults) }
+func TestFaultsOfAGuestThatIsRead(t *testing.T) {
+	t.Parallel()
+	f := newTrial(t)
+	f.way = newGate(t)
+	testDuring(t, f, guestFaults)
+}
 
 // testDuring backs one guest up again and again, while each of the things happens to it; after each the next backup must
 // be right, and leave nothing behind.

@@ -177,9 +177,10 @@ func (f *trial) notFrozen(words string) {
 	f.clean(result)
 }
 
-// hungFreeze stops the agent after it has frozen the guest, so that the order to thaw is answered late.
+// hungFreeze stops the agent after it has frozen the guest, so that the order to thaw is answered late. The agent notes
+// in a file that the guest is frozen.
 func hungFreeze(f *trial) {
-	f.g.Run(`setsid sh -c 'sleep 3; kill -STOP $(pidof qemu-ga); sleep 8; kill -CONT $(pidof qemu-ga)' >/dev/null 2>&1 &`)
+	f.g.Run(`setsid sh -c 'while [ ! -e /run/qga.state.isfrozen ]; do sleep 0.1; done; sleep 2; kill -STOP $(pidof qemu-ga); sleep 8; kill -CONT $(pidof qemu-ga)' >/dev/null 2>&1 &`)
 	result := f.mustIngest("frozen", func() { time.Sleep(4 * time.Second) })
 	if !strings.HasPrefix(result.Quiesced, "yes: frozen for ") || result.Frozen < 5*time.Second {
 		f.t.Errorf("quiesced %q, frozen for %v", result.Quiesced, result.Frozen)

@@ -28,6 +28,7 @@ type trial struct {
 	repoDir  string            // where it is
 	images   map[string]string // the disks' images by target
 	busy     []string          // disks that the guest itself writes to, and that are not compared
+	way      *gate             // to libvirt, whose connections can be broken; nil: as everybody's
 	usual    string            // the guest's state that must not change
 	keepFree func(int64) int64 // of the scratch space's file system; nil: as always
 	pattern  int               // of the last write
@@ -90,7 +91,11 @@ func openRepo(ctx context.Context, dir string) (*repo.Repo, error) {
 
 // options are those of the trial's backups.
 func (f *trial) options() Options {
-	return Options{Connect: uri, StateDir: f.state, NoAudit: true, keepFree: f.keepFree}
+	o := Options{Connect: uri, StateDir: f.state, NoAudit: true, keepFree: f.keepFree}
+	if f.way != nil {
+		o.Connect = f.way.uri
+	}
+	return o
 }
 
 // ingest is a backup in which something happens at one of its steps.

@@ -21,6 +21,7 @@ const partition = 1 << 20
 
 // TestRunningGuest shares one booted guest among all that needs one: booting takes a while without KVM.
 func TestRunningGuest(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Base: true, Format: "qcow2", Bus: "virtio"},
 		{Format: "raw", Bus: "scsi", Size: "96M"},
@@ -34,6 +35,7 @@ func TestRunningGuest(t *testing.T) {
 	g.Start()
 	g.WaitAgent()
 	t.Run("ingest while it writes", func(t *testing.T) { ingestWhileWriting(t, g) })
+	g.Run("touch /run/slowly") // it goes on writing, with some of the processor left to the tests beside this one
 	t.Run("scratch space runs out", func(t *testing.T) { scratchRunsOut(t, g, small) })
 	t.Run("scratch space runs short", func(t *testing.T) { scratchRunsShort(t, g, small) })
 	t.Run("stalls at the end", func(t *testing.T) { stallsAtTheEnd(t, g, small) })
@@ -52,7 +54,7 @@ func ingestWhileWriting(t *testing.T, g *testguest.Guest) {
 	sums := g.Run(`mkfs.ext4 -q /dev/sda; mkdir -p /data; mount /dev/sda /data
 		head -c 20000000 /dev/urandom >/root/before; head -c 20000000 /dev/urandom >/data/before
 		sha256sum /root/before /data/before
-		setsid sh -c 'while :; do for d in /root /data; do head -c 3000000 /dev/urandom >$d/busy; rm $d/busy; done; done' >/dev/null 2>&1 &`)
+		setsid sh -c 'while :; do for d in /root /data; do head -c 3000000 /dev/urandom >$d/busy; rm $d/busy; done; [ ! -e /run/slowly ] || sleep 0.5; done' >/dev/null 2>&1 &`)
 	want := strings.Fields(sums)
 	dir, r := testguest.Dir(t), newRepo(t)
 	result, err := Ingest(t.Context(), r, g.Name, Options{Connect: uri, ScratchDir: dir, Verify: true})

@@ -37,6 +37,7 @@ R
 )
 
 func TestIncrementals(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Base: true, Format: "qcow2", Bus: "virtio"},
 		{Format: "raw", Bus: "virtio", Size: "128M"},
@@ -238,6 +239,7 @@ func incrementWhenOff(t *testing.T, r *repo.Repo, g *testguest.Guest, o Options)
 
 // A disk that was made smaller and large again has lost its end, and QEMU's bitmap says nothing of that.
 func TestDiskShrunkAndGrown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r, o := newRepo(t), Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t), NoAudit: true}
 	backUp(t, r, g, o)
@@ -264,6 +266,7 @@ func TestDiskShrunkAndGrown(t *testing.T) {
 
 // Two images that differ little change places: neither size nor checkpoint tells.
 func TestImagesSwapped(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true, Disks: []testguest.Disk{
 		{Format: "qcow2", Bus: "virtio", Size: "64M"}, {Format: "qcow2", Bus: "virtio", Size: "64M"},
 	}})
@@ -287,6 +290,7 @@ func TestImagesSwapped(t *testing.T) {
 
 // A libvirt snapshot of a guest that is off does not end its increments, though libvirt takes none beside a checkpoint.
 func TestSnapshotBesideACheckpoint(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r, o := newRepo(t), Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t)}
 	first := backUp(t, r, g, o)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestJobOfAKilledRunIsEnded(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)

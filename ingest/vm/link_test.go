@@ -1,58 +1,29 @@
 package vm
 
 import (
-	"os"
-	"strconv"
-	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"vaultfs/internal/testguest"
 )
 
-// dropConnections breaks every connection of this process to libvirt, as a restart of its daemon does.
-func dropConnections(t *testing.T) {
-	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dropped := 0
-	for _, f := range fds {
-		fd, err := strconv.Atoi(f.Name())
-		if err != nil {
-			continue
-		}
-		peer, err := unix.Getpeername(fd)
-		if a, ok := peer.(*unix.SockaddrUnix); err == nil && ok && strings.Contains(a.Name, "/libvirt/") {
-			if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
-				t.Fatal(err)
-			}
-			dropped++
-		}
-	}
-	if dropped == 0 {
-		t.Fatal("no connection to libvirt found")
-	}
-}
-
 func TestLostConnectionIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
-	_, d := domainOf(t, g)
+	way := newGate(t)
+	_, d := domainAt(t, way.uri, g)
 	dir := testguest.Dir(t)
-	l, err := beginLive(t.Context(), runOf(t, d, liveOptions(dir)))
+	l, err := beginLive(t.Context(), runOf(t, d, &Options{Connect: way.uri, ScratchDir: dir}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dropConnections(t)
+	way.drop(t)
 	if err := l.check(t.Context()); err != nil {
 		t.Errorf("the job is given up with the connection: %v", err)
 	}
 	if _, err := l.files(); err != nil {
 		t.Error(err)
 	}
-	dropConnections(t)
+	way.drop(t)
 	if err := l.close(); err != nil {
 		t.Error(err)
 	}
@@ -62,7 +33,8 @@ func TestLostConnectionIsMadeAgain(t *testing.T) {
 
 // lostWhileFrozen loses the connection in the window between freeze and thaw.
 func lostWhileFrozen(t *testing.T, g *testguest.Guest) {
-	_, d := domainOf(t, g)
+	way := newGate(t)
+	_, d := domainAt(t, way.uri, g)
 	l, err := newLink(d)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +44,7 @@ func lostWhileFrozen(t *testing.T, g *testguest.Guest) {
 		if !g.Frozen() {
 			t.Error("guest is not frozen")
 		}
-		dropConnections(t)
+		way.drop(t)
 		return nil
 	})
 	if err != nil || !q.frozen || q.warning != "" {

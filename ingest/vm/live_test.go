@@ -14,6 +14,7 @@ import (
 func liveOptions(dir string) *Options { return &Options{ScratchDir: dir} }
 
 func TestLiveReadsAllDisksAndLeavesThePausedGuestPaused(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{
 		NoAgent: true,
 		Disks: []testguest.Disk{
@@ -60,6 +61,7 @@ func TestLiveReadsAllDisksAndLeavesThePausedGuestPaused(t *testing.T) {
 }
 
 func TestCancelledLiveReadEndsTheJob(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
@@ -84,6 +86,7 @@ func TestCancelledLiveReadEndsTheJob(t *testing.T) {
 }
 
 func TestGuestDestroyedWhileRead(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
@@ -106,6 +109,7 @@ func TestGuestDestroyedWhileRead(t *testing.T) {
 
 // A guest that is destroyed and started again has no job, even if every read had succeeded before.
 func TestGuestRestartedWhileRead(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)
@@ -124,6 +128,7 @@ func TestGuestRestartedWhileRead(t *testing.T) {
 }
 
 func TestJobOfAnotherProgramIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	foreign, dir := testguest.Dir(t), testguest.Dir(t)
@@ -151,6 +156,7 @@ func wantEmpty(t *testing.T, dir string) {
 }
 
 func TestJobOfALivingRunIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	dir := testguest.Dir(t)

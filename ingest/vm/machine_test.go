@@ -52,6 +52,7 @@ func (m *machine) text(t *testing.T, name string) string {
 
 // TestFirmwareAndTPM goes through the life of a guest with both.
 func TestFirmwareAndTPM(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{UEFI: true, TPM: true, NoAgent: true, Disks: []testguest.Disk{{Format: "qcow2", Bus: "virtio", Size: "8M"}}})
 	m := machineOf(t, g)
 	if len(m.files) > 0 || len(m.warnings) > 0 || len(m.notes) != 2 || !strings.Contains(strings.Join(m.notes, ""), "first started") {
@@ -141,6 +142,7 @@ func wantTPMArchive(t *testing.T, packed, state string) {
 }
 
 func TestSnapshotsAreKept(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{NoAgent: true, Disks: []testguest.Disk{{Format: "qcow2", Bus: "virtio", Size: "8M"}}})
 	if m := machineOf(t, g); len(m.files) > 0 {
 		t.Errorf("without any there are %q", m.names())

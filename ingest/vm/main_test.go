@@ -3,9 +3,12 @@ package vm
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +33,21 @@ func TestMain(m *testing.M) {
 		fmt.Println("failed:", child(what, name, dir))
 		os.Exit(1)
 	}
+	besideEachOther()
 	os.Exit(m.Run())
+}
+
+// guests is how many tests run beside each other unless -parallel says so, each with its guest: what these take is
+// time more than work.
+const guests = 3
+
+func besideEachOther() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		flag.Set("test.parallel", strconv.Itoa(max(guests, runtime.GOMAXPROCS(0))))
+	}
 }
 
 func child(what, name, dir string) error {

@@ -39,6 +39,7 @@ func TestSourceName(t *testing.T) {
 }
 
 func TestBadNameIsRefusedBeforeAnythingIsDone(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{NoAgent: true, Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "1M"}}})
 	r := newRepo(t)
 	_, err := Ingest(t.Context(), r, g.Name, Options{Connect: uri, Name: "a@latest"})

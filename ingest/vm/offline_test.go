@@ -20,6 +20,7 @@ func itemNames(s *repo.Snapshot) (names []string) {
 }
 
 func TestOfflineIngest(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Format: "qcow2", Bus: "virtio", Size: "64M"},
 		{Format: "raw", Bus: "scsi", Size: "40M"},
@@ -57,6 +58,7 @@ func TestOfflineIngest(t *testing.T) {
 
 // A raw disk stays raw whatever the guest wrote into it.
 func TestRawDiskThatLooksLikeQcow2(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "1M"}}})
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", "-u", filepath.Join(g.Dir, "evil"), "1M")
 	evil, err := os.ReadFile(filepath.Join(g.Dir, "evil"))
@@ -80,6 +82,7 @@ func TestRawDiskThatLooksLikeQcow2(t *testing.T) {
 }
 
 func TestVolumeOfAStoragePool(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "8M"}}})
 	shell(t, "qemu-img", "create", "-q", "-f", "qcow2", filepath.Join(g.Dir, "v.qcow2"), "32M")
 	fill(t, filepath.Join(g.Dir, "v.qcow2"))
@@ -106,6 +109,7 @@ func TestVolumeOfAStoragePool(t *testing.T) {
 
 // A guest that is off is quiesced only if it went off by itself.
 func TestGuestThatDidNotGoOffByItself(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	quiesced := func() string {
@@ -136,6 +140,7 @@ func TestGuestThatDidNotGoOffByItself(t *testing.T) {
 
 // Whatever touches the images or starts the guest while they are read spoils the read.
 func TestOfflineReadIsSpoiled(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "8M"}}})
 	_, d := domainOf(t, g)
 	spoil := map[string]func(){
@@ -167,6 +172,7 @@ func TestOfflineReadIsSpoiled(t *testing.T) {
 }
 
 func TestImagesThatAreNotFollowed(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "qcow2", Bus: "virtio", Size: "8M"}}})
 	rebase := func(args ...string) {
 		shell(t, "qemu-img", append(append([]string{"rebase", "-u"}, args...), g.Paths[0])...)
@@ -191,6 +197,7 @@ func TestImagesThatAreNotFollowed(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "1M"}}})
 	r := newRepo(t)
 	ingest := func(name string, o Options) error {

@@ -19,9 +19,9 @@ func TestLibvirtdRestartedUnderOverlays(t *testing.T) {
 	for i, steps := range [][]string{{"journal", "begun", "read", "ready", "pivoted"}, {"frozen", "reading", "committing", "marked", "ended"}} {
 		t.Run(strings.Join(steps, " "), func(t *testing.T) {
 			meanwhile := fmt.Sprintf("write -P %d 50M 64k", 40+i)
-			result, err := Ingest(t.Context(), r, "own", Options{Connect: d.uri, StateDir: state, Method: MethodSnapshot, NoQuiesce: true, at: func(now string) {
+			result, err := Ingest(t.Context(), r, d.guest, Options{Connect: d.uri, StateDir: state, Method: MethodSnapshot, NoQuiesce: true, at: func(now string) {
 				if now == "reading" {
-					d.virsh("qemu-monitor-command", "own", "--hmp", `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "`+meanwhile+`"`)
+					d.virsh("qemu-monitor-command", d.guest, "--hmp", `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "`+meanwhile+`"`)
 				}
 				if slices.Contains(steps, now) {
 					d.stop()
@@ -34,11 +34,11 @@ func TestLibvirtdRestartedUnderOverlays(t *testing.T) {
 			if result.Method != MethodSnapshot || len(result.Warnings) > 0 {
 				t.Errorf("method %s, warnings %q", result.Method, result.Warnings)
 			}
-			if is := d.virsh("domstate", "own"); is != "running" {
+			if is := d.virsh("domstate", d.guest); is != "running" {
 				t.Errorf("guest is %q", is)
 			}
 			for _, inactive := range []string{"", "--inactive"} {
-				if xml := d.virsh(append([]string{"dumpxml", "own"}, strings.Fields(inactive)...)...); strings.Contains(xml, overlaysSuffix) || !strings.Contains(xml, image) {
+				if xml := d.virsh(append([]string{"dumpxml", d.guest}, strings.Fields(inactive)...)...); strings.Contains(xml, overlaysSuffix) || !strings.Contains(xml, image) {
 					t.Errorf("dumpxml %s: %s", inactive, xml)
 				}
 			}
@@ -46,7 +46,7 @@ func TestLibvirtdRestartedUnderOverlays(t *testing.T) {
 			if left, err := leftEntries(state); err != nil || len(left) > 0 {
 				t.Errorf("left in the journal: %v %v", left, err)
 			}
-			d.virsh("qemu-monitor-command", "own", "--hmp", `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "flush"`)
+			d.virsh("qemu-monitor-command", d.guest, "--hmp", `qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "flush"`)
 			raw := restore(t, r, result.Snapshot, "vda")
 			shell(t, "qemu-io", "-f", "raw", "-c", meanwhile, raw)
 			shell(t, "qemu-img", "compare", "-U", "-f", "raw", "-F", "qcow2", raw, image)

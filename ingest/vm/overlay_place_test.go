@@ -10,6 +10,7 @@ import (
 
 // TestOverlayUnderAnImageOfSomebody is one that no definition names, and that is needed all the same.
 func TestOverlayUnderAnImageOfSomebody(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{NoAgent: true, Disks: []testguest.Disk{{Format: "qcow2", Bus: "virtio", Size: "64M"}}})
 	base, file := filepath.Join(g.Dir, "base.qcow2"), filepath.Join(g.Dir, "overlay.qcow2")
 	shell(t, "mv", g.Paths[0], base)

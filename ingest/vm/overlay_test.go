@@ -190,10 +190,14 @@ func journalOf(t *testing.T, r *run) *entry {
 
 // TestOverlays reads the images of a guest that goes on writing, though libvirt's daemon is restarted meanwhile.
 func TestOverlays(t *testing.T) {
+	t.Parallel()
 	g := newLayered(t)
-	_, d := domainOf(t, g.Guest)
+	way := newGate(t)
+	_, d := domainAt(t, way.uri, g.Guest)
 	dir := testguest.Dir(t)
-	r := runOf(t, d, overlayOptions(dir))
+	options := overlayOptions(dir)
+	options.Connect = way.uri
+	r := runOf(t, d, options)
 	o, err := beginOverlay(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +209,7 @@ func TestOverlays(t *testing.T) {
 	if len(o.disks) != 3 {
 		t.Fatalf("disks: %+v", o.disks)
 	}
-	dropConnections(t)
+	way.drop(t)
 	wantReadAsBefore(t, g, o)
 	for _, disk := range o.disks {
 		if disk.whyFull != everythingRead || disk.bitmap != "" {
@@ -221,7 +225,7 @@ func TestOverlays(t *testing.T) {
 			t.Errorf("%s names the overlays: %s", f.name, f.text)
 		}
 	}
-	dropConnections(t)
+	way.drop(t)
 	wantTakenOff(t, o)
 	result := new(Result)
 	o.tell(result)

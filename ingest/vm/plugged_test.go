@@ -8,6 +8,7 @@ import (
 
 // A disk that only the definition has is not in a backup of the running guest, however that is read.
 func TestDiskThatIsPluggedInAtTheNextStart(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	next := g.Dir + "/next.raw"
 	shell(t, "truncate", "-s", "1M", next)

@@ -20,6 +20,12 @@ const uri = testguest.URI
 // domainOf connects to libvirt and looks a test's guest up.
 func domainOf(t *testing.T, g *testguest.Guest) (*virt.Host, *libvirt.Domain) {
 	t.Helper()
+	return domainAt(t, uri, g)
+}
+
+// domainAt is domainOf by a way of its own.
+func domainAt(t *testing.T, uri string, g *testguest.Guest) (*virt.Host, *libvirt.Domain) {
+	t.Helper()
 	h, err := virt.Connect(uri)
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +41,9 @@ func domainOf(t *testing.T, g *testguest.Guest) (*virt.Host, *libvirt.Domain) {
 
 // newTestRun is what begins a way of reading: a backup of a guest that has no snapshot yet.
 func newTestRun(d *libvirt.Domain, o *Options) (*run, error) {
+	if o.Connect == "" {
+		o.Connect = uri
+	}
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -46,10 +55,10 @@ func newTestRun(d *libvirt.Domain, o *Options) (*run, error) {
 	if r.name, err = d.GetName(); err != nil {
 		return nil, err
 	}
-	if r.host, err = virt.Connect(uri); err != nil {
+	if r.host, err = virt.Connect(o.Connect); err != nil {
 		return nil, err
 	}
-	r.journal, err = openJournal(o.StateDir, entry{VM: r.name, UUID: r.uuid, URI: uri})
+	r.journal, err = openJournal(o.StateDir, entry{VM: r.name, UUID: r.uuid, URI: o.Connect})
 	return r, err
 }
 

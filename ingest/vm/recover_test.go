@@ -10,6 +10,7 @@ import (
 // What an agent does not answer keeps no backup back: the thaw is tried again the next time, and is over with that run
 // of the guest.
 func TestThawThatNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r, o := newRepo(t), Options{Connect: uri, ScratchDir: testguest.Dir(t), StateDir: testguest.Dir(t)}
 	_, d := domainOf(t, g)

@@ -21,6 +21,7 @@ const powerButton = "/dev/input/event1"
 
 // TestSnapshotsAndShutDown shares one guest, which is shut down at the end: to boot is what takes long.
 func TestSnapshotsAndShutDown(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Base: true, Format: "qcow2", Bus: "virtio"},
 		{Format: "raw", Bus: "scsi", Size: "64M"},
@@ -118,11 +119,30 @@ func shutsDown(t *testing.T, g *testguest.Guest) {
 	wantNothingLeft(t, leave(r))
 }
 
+// onceTold does something a second after the only guest in a journal was told to shut down. A guest that runs its firmware
+// does nothing of itself then.
+func onceTold(t *testing.T, state string, do func()) {
+	go func() {
+		for t.Context().Err() == nil {
+			names, _ := filepath.Glob(filepath.Join(journalDir(state), "*.json"))
+			for _, name := range names {
+				if e, err := readEntry(name); err == nil && e != nil && !e.Ordered.IsZero() {
+					time.Sleep(time.Second)
+					do()
+					return
+				}
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+}
+
 // A whole backup of a guest that is shut down for it, by a stand-in for the guest's doing.
 func TestBackupThatShutsAGuestDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r, state := newRepo(t), t.TempDir()
-	time.AfterFunc(time.Second, g.Destroy)
+	onceTold(t, state, g.Destroy)
 	result, err := Ingest(t.Context(), r, g.Name, Options{Connect: uri, Mode: ModeOffline, Shutdown: true, StateDir: state})
 	if err != nil {
 		t.Fatal(err)
@@ -142,9 +162,10 @@ func TestBackupThatShutsAGuestDown(t *testing.T) {
 
 // A run that is killed when it has shut a guest down.
 func TestKilledWhileAGuestIsOff(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	state := t.TempDir()
-	time.AfterFunc(time.Second, g.Destroy)
+	onceTold(t, state, g.Destroy)
 	kill := startChild(t, "shutdown", g, state)
 	wantState(t, g, "shut off")
 	kill()
@@ -210,6 +231,7 @@ func leave(r *run) (state string) {
 
 // A guest that runs its firmware only does not shut down when it is told to.
 func TestGuestThatDoesNotShutDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r := offlineRun(t, g, 2*time.Second)
 	_, err := beginOff(t.Context(), r)
@@ -228,10 +250,11 @@ func TestGuestThatDoesNotShutDown(t *testing.T) {
 }
 
 func TestInterruptedWaitForAGuestToShutDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r := offlineRun(t, g, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(time.Second, cancel)
+	onceTold(t, r.options.StateDir, cancel)
 	_, err := beginOff(ctx, r)
 	wantError(t, err, g.Name, "left running and may still shut down", "nothing was backed up")
 	var still *StillRunning
@@ -250,7 +273,7 @@ func TestInterruptedWaitForAGuestToShutDown(t *testing.T) {
 // beginDestroyed begins with a guest that is forced off while it should shut down.
 func beginDestroyed(t *testing.T, g *testguest.Guest, r *run) *stopped {
 	t.Helper()
-	time.AfterFunc(time.Second, g.Destroy)
+	onceTold(t, r.options.StateDir, g.Destroy)
 	s, err := beginStopped(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -261,18 +284,18 @@ func beginDestroyed(t *testing.T, g *testguest.Guest, r *run) *stopped {
 
 // Ctrl-C while a guest that was shut down is read.
 func TestInterruptedReadOfAGuestThatWasShutDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	o := Options{Connect: uri, Mode: ModeOffline, Shutdown: true, StateDir: t.TempDir(), Progress: new(ingest.Progress)}
-	go func() {
-		time.Sleep(time.Second)
-		testguest.Virsh(t, "destroy", g.Name)
+	onceTold(t, o.StateDir, func() {
+		g.Destroy()
 		for o.Progress.Read.Load() == 0 && ctx.Err() == nil {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
-	}()
+	})
 	r := newRepo(t)
 	if _, err := Ingest(ctx, r, g.Name, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted ingest: %v", err)
@@ -283,6 +306,7 @@ func TestInterruptedReadOfAGuestThatWasShutDown(t *testing.T) {
 }
 
 func TestGuestThatCannotBeStartedAgain(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r := offlineRun(t, g, time.Minute)
 	s := beginDestroyed(t, g, r)
@@ -314,6 +338,7 @@ func TestGuestThatCannotBeStartedAgain(t *testing.T) {
 }
 
 func TestGuestThatSomebodyStartsWhileItIsRead(t *testing.T) {
+	t.Parallel()
 	// QEMU keeps a lock on qcow2 images that are read, and does not start; on raw ones it keeps none.
 	g := idle(t, testguest.Spec{NoAgent: true, Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "64M"}}})
 	r := offlineRun(t, g, time.Minute)
@@ -334,6 +359,7 @@ func TestGuestThatSomebodyStartsWhileItIsRead(t *testing.T) {
 
 // A guest that runs under another number than when it was told to shut down has been off in between.
 func TestGuestThatSomethingStartsAtOnce(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	_, d := domainOf(t, g)
 	l, err := newLink(d)
@@ -359,6 +385,7 @@ func TestGuestThatSomethingStartsAtOnce(t *testing.T) {
 }
 
 func TestGuestsThatAreNotShutDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	refused := func(words ...string) {
 		t.Helper()
@@ -404,6 +431,7 @@ func TestGuestsThatAreNotShutDown(t *testing.T) {
 }
 
 func TestGuestThatWouldRestartIsNotShutDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true, Extra: `</devices><on_poweroff>restart</on_poweroff><devices>`})
 	r := offlineRun(t, g, time.Second)
 	_, err := beginOff(t.Context(), r)
@@ -413,6 +441,7 @@ func TestGuestThatWouldRestartIsNotShutDown(t *testing.T) {
 
 // Orders to shut down, and guests seen off, are remembered for as long as they may be the reason that a guest is off.
 func TestOldOrdersToShutDown(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	ordered := func(ago time.Duration) entry { return entry{Ordered: time.Now().Add(-ago)} }
 	seenOff := func(ago time.Duration) entry { return entry{Off: time.Now().Add(-ago)} }

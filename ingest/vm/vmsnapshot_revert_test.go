@@ -28,6 +28,7 @@ func mustRevert(t *testing.T, g *testguest.Guest, name string) *RevertResult {
 // TestRevertToAnExternalSnapshot goes back, from overlays that have been written to, with all that is begun by a run that
 // is killed in between; and the guest starts from what it was set back to.
 func TestRevertToAnExternalSnapshot(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Format: "qcow2", Bus: "virtio", Size: "64M"}, {Format: "raw", Bus: "scsi", Size: "40M"}},
 		Extra: `</devices><metadata><x:y xmlns:x='urn:x'>kept</x:y></metadata><devices>`})
@@ -114,6 +115,7 @@ func TestRevertToAnExternalSnapshot(t *testing.T) {
 }
 
 func TestRevertToAnInternalSnapshot(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "qcow2", Bus: "virtio", Size: "64M"}}})
 	fill(t, g.Paths[0])
 	r := take(t, g, SnapshotOptions{Name: "in"})
@@ -133,6 +135,7 @@ func TestRevertToAnInternalSnapshot(t *testing.T) {
 
 // A definition that came out poorer than it was is put back.
 func TestDefinitionThatWouldLoseSomething(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "1M"}},
 		Extra: `</devices><metadata><x:y xmlns:x='urn:x'>kept</x:y></metadata><devices>`})
 	_, d := domainOf(t, g)
@@ -149,6 +152,7 @@ func TestDefinitionThatWouldLoseSomething(t *testing.T) {
 
 // A VM that was set back is backed up as it is then, whatever checkpoints were made before and after the snapshot.
 func TestBackupAfterRevert(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	r, state := newRepo(t), t.TempDir()
 	backup := func() *Result {

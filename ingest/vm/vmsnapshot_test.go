@@ -195,6 +195,7 @@ func mergeChild(r *run, hang func() error) error {
 }
 
 func TestInternalSnapshotOfAGuestThatIsOff(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Format: "qcow2", Bus: "virtio", Size: "64M"}, {Format: "qcow2", Bus: "scsi", Size: "64M"}}})
 	fill(t, g.Paths[0])
@@ -224,6 +225,7 @@ func TestInternalSnapshotOfAGuestThatIsOff(t *testing.T) {
 
 // A guest with a raw disk has its snapshot outside, which is merged with and without the guest running.
 func TestExternalSnapshotOfAGuestThatIsOff(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Format: "qcow2", Bus: "virtio", Size: "64M"}, {Format: "raw", Bus: "scsi", Size: "40M"}}})
 	for _, path := range g.Paths {
@@ -258,6 +260,7 @@ func TestExternalSnapshotOfAGuestThatIsOff(t *testing.T) {
 // Two images that differ in their suffix alone have an overlay each, and what a run leaves that is killed between the
 // journal and libvirt is finished.
 func TestSnapshotThatIsDeletedByRecover(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{
 		{Format: "raw", Bus: "virtio", Size: "40M"}, {Format: "raw", Bus: "scsi", Size: "40M"}}})
 	for i, name := range []string{"web.img", "web.raw"} {
@@ -293,6 +296,7 @@ func TestSnapshotThatIsDeletedByRecover(t *testing.T) {
 
 // The overlay of a block device is in the state directory, which QEMU must be able to pass.
 func TestSnapshotOfABlockDevice(t *testing.T) {
+	t.Parallel()
 	image := filepath.Join(testguest.Dir(t), "image")
 	shell(t, "truncate", "-s", "32M", image)
 	loop := strings.TrimSpace(shell(t, "losetup", "--find", "--show", image))
@@ -316,6 +320,7 @@ func TestSnapshotOfABlockDevice(t *testing.T) {
 }
 
 func TestGuestsThatHaveNoSnapshot(t *testing.T) {
+	t.Parallel()
 	g := idle(t, testguest.Spec{NoAgent: true})
 	refused := func(words ...string) {
 		t.Helper()
@@ -331,6 +336,7 @@ func TestGuestsThatHaveNoSnapshot(t *testing.T) {
 
 // Deleted half and killed, so that nothing but libvirt's name of the snapshot is left.
 func TestSnapshotWhoseOverlaysAreGone(t *testing.T) {
+	t.Parallel()
 	g := testguest.Define(t, testguest.Spec{Disks: []testguest.Disk{{Format: "raw", Bus: "virtio", Size: "40M"}}})
 	r := take(t, g, SnapshotOptions{Name: "gone"})
 	if err := os.Remove(r.Disks[0].File); err != nil {
@@ -348,6 +354,7 @@ func TestSnapshotWhoseOverlaysAreGone(t *testing.T) {
 }
 
 func TestKindOfSnapshot(t *testing.T) {
+	t.Parallel()
 	internal := []testguest.Disk{{Format: "qcow2", Bus: "virtio", Size: "8M"}}
 	t.Run("UEFI", func(t *testing.T) {
 		g := testguest.Define(t, testguest.Spec{UEFI: true, Disks: internal})

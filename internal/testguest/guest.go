@@ -13,7 +13,7 @@ import (
 )
 
 // bootTime is how long a guest may take from its start to its agent's answer, on a busy machine without KVM.
-const bootTime = 5 * time.Minute
+const bootTime = 10 * time.Minute
 
 // Disk is one disk of a guest.
 type Disk struct {

@@ -5,6 +5,7 @@ import (
 )
 
 func TestGuestBootsAndAnswers(t *testing.T) {
+	t.Parallel()
 	g := Define(t, Spec{})
 	if state := g.State(); state != "shut off" {
 		t.Fatalf("defined guest is %q", state)

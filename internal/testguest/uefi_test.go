@@ -6,6 +6,7 @@ import (
 )
 
 func TestGuestWithUEFIAndTPM(t *testing.T) {
+	t.Parallel()
 	g := Define(t, Spec{UEFI: true, TPM: true})
 	g.Start()
 	g.WaitAgent()
