@@ -26,6 +26,9 @@ type (
 // else: the mount shows the tree as the snapshot's directory.
 const WholeTree = "."
 
+// MaxRanges is how many runs of data a file may have.
+const MaxRanges = format.MaxRanges
+
 // A Tree is a stored tree of files, for reading. It may be used by several
 // goroutines. The entries it gives are shared: nobody may change them.
 type Tree struct {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"vaultfs/ingest"
-	"vaultfs/ingest/vm"
 	"vaultfs/ingest/vzdump"
 	"vaultfs/repo"
 )
@@ -52,7 +51,7 @@ another's number is refused: agree with --adopt, or give it a --name.`,
 
 func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, paths []string, o vzdump.Options) (err error) {
 	o.Program, o.Stdin, o.Warn, o.Skipped = program(), a.stdin, a.print.warn, a.skipped
-	if o.StateDir, err = vm.DefaultStateDir(); err != nil {
+	if o.StateDir, err = ingest.StateDir(); err != nil {
 		return err
 	}
 	o.Progress = new(ingest.Progress)

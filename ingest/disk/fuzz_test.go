@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vaultfs/ingest"
 )
 
 // FuzzQcow: no panic, and every name that is found is in the header.
@@ -65,7 +67,7 @@ func FuzzSignatures(f *testing.F) {
 		if err := checkVPC(bytes.NewReader(p), int64(len(p))); err == nil && format == "" {
 			t.Fatal("a VHD without a signature")
 		}
-		if s := printable(string(p)); printable(s) != s || strings.ContainsAny(s, "\n\x00") {
+		if s := ingest.Printable(string(p)); ingest.Printable(s) != s || strings.ContainsAny(s, "\n\x00") {
 			t.Fatalf("%q", s)
 		}
 	})

@@ -175,7 +175,7 @@ func (m *image) addClusters(ctx context.Context, f *file, h *qcowHeader, anywher
 // noteState tells of what a header says that a person should know.
 func (m *image) noteState(f *file, h *qcowHeader) {
 	if h.dirty {
-		m.tell(fmt.Sprintf("%s was not closed by its last user (a crash?)", printable(filepath.Base(f.path))))
+		m.tell(fmt.Sprintf("%s was not closed by its last user (a crash?)", ingest.Printable(filepath.Base(f.path))))
 	}
 	if h.snapshots > 0 && len(m.layers) == 0 {
 		m.tell(fmt.Sprintf("its internal snapshots (%d) are left out: only the current state is read", h.snapshots))
@@ -234,7 +234,7 @@ func (m *image) copy(ctx context.Context, s *repo.Session, p *ingest.Progress) (
 		it.Root, err = ingest.CopyDisk(ctx, s, m.content, p)
 	}
 	it.Kind = repo.ItemDisk
-	it.Path, it.Format, it.Note = printable(m.path), m.format, strings.Join(m.notes, "; ")
+	it.Path, it.Format, it.Note = ingest.Printable(m.path), m.format, strings.Join(m.notes, "; ")
 	return it, err
 }
 

@@ -76,7 +76,7 @@ func (o *Options) complete(files []string) error {
 	}
 	why, streams := "", 0
 	if o.Name != "" {
-		why = unfit(o.Name)
+		why = ingest.Unfit(o.Name)
 	}
 	for _, f := range files {
 		if f == Stream {
@@ -118,7 +118,7 @@ func plan(files []string, name string) ([]set, error) {
 	from := map[string]string{} // source to file
 	for _, f := range files {
 		item := itemName(f)
-		if why := unfit(item); why != "" {
+		if why := ingest.Unfit(item); why != "" {
 			return nil, fmt.Errorf("%w: image %q cannot give its name to the source, it %s: give another with --name", ErrUsage, f, why)
 		}
 		s := set{source: Kind + "/" + item, files: []string{f}, names: []string{item}}

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"vaultfs/ingest"
 )
 
 // suffixes are left out of the names of items.
@@ -18,21 +18,7 @@ func itemName(file string) string {
 	if suffix := suffixOf(base); len(suffix) < len(base) {
 		base = base[:len(base)-len(suffix)]
 	}
-	return printable(base)
-}
-
-// unfit says why a name is none for a source, which is written as SOURCE@TIME and
-// shown on terminals; "" when it is.
-func unfit(name string) string {
-	switch {
-	case strings.TrimSpace(name) == "":
-		return "is empty"
-	case strings.Contains(name, "@"):
-		return "holds an @, which separates a source from a time"
-	case name != printable(name):
-		return "holds what cannot be printed"
-	}
-	return ""
+	return ingest.Printable(base)
 }
 
 // suffixOf is the known suffix of a name, in lower case; "" for none.
@@ -58,24 +44,4 @@ func itemNames(files []string, name string) []string {
 		}
 	}
 	return names
-}
-
-// printable percent-escapes the bytes of a file name that are no printable
-// UTF-8: manifests hold only that, and names are shown on terminals.
-func printable(s string) string {
-	var b strings.Builder
-	for i, r := range s {
-		size := utf8.RuneLen(r)
-		if r == utf8.RuneError {
-			_, size = utf8.DecodeRuneInString(s[i:])
-		}
-		if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
-			b.WriteString(s[i : i+size])
-			continue
-		}
-		for _, c := range []byte(s[i : i+size]) {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"vaultfs/ingest"
 )
 
 // defaultPort goes without saying.
@@ -67,11 +69,5 @@ func unfit(name string) string {
 			return "is empty, or a part of it is"
 		}
 	}
-	switch {
-	case strings.Contains(name, "@"):
-		return "holds an @, which separates a source from a time"
-	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }):
-		return "holds what cannot be printed"
-	}
-	return ""
+	return ingest.Unfit(name)
 }

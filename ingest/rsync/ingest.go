@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"vaultfs/ingest"
@@ -86,7 +85,7 @@ func (o *Options) complete(text string) (from source, err error) {
 		return "", fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, why)
 	}
 	if o.StateDir == "" {
-		if o.StateDir, err = stateDir(); err != nil {
+		if o.StateDir, err = ingest.StateDir(); err != nil {
 			return "", err
 		}
 	}
@@ -115,23 +114,4 @@ func (o *Options) checkSource(ctx context.Context, r *repo.Repo, from source) er
 		return nil
 	}
 	return nil
-}
-
-// stateDir is where mirrors are kept, as other things that last from one run to
-// the next are.
-func stateDir() (string, error) {
-	if dir := os.Getenv("VAULTFS_STATE_DIR"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	if os.Geteuid() == 0 {
-		return "/var/lib/vaultfs", nil
-	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "vaultfs"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("no place for the mirror: %w; name one with VAULTFS_STATE_DIR", err)
-	}
-	return filepath.Join(home, ".local", "state", "vaultfs"), nil
 }

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"vaultfs/ingest/tree"
+	"vaultfs/ingest"
 )
 
 // A source is what a mirror is made of, without a slash at the end: a directory
@@ -107,5 +107,5 @@ func unfit(name string) string {
 	case len(name) > 255:
 		return "is longer than 255 bytes"
 	}
-	return tree.Unfit(name)
+	return ingest.Unfit(name)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"unicode"
 
 	"vaultfs/ingest"
 	"vaultfs/repo"
@@ -63,7 +62,7 @@ func Ingest(ctx context.Context, r *repo.Repo, o Options) (Made, error) {
 	}
 	info := repo.Info{Program: o.Program, Mode: Kind}
 	if len(o.Command) > 0 {
-		info.Notes = append(info.Notes, "the output of "+printable(strings.Join(o.Command, " ")))
+		info.Notes = append(info.Notes, "the output of "+ingest.Printable(strings.Join(o.Command, " ")))
 	}
 	info.Summary.BytesRead = it.Size
 	snapshot, err := session.Commit(ctx, info)
@@ -81,10 +80,10 @@ func (o *Options) complete() error {
 	switch {
 	case o.Name == "":
 		return fmt.Errorf("%w: a stream needs a name: give --name", ErrUsage)
-	case unfit(o.Name) != "":
-		return fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, unfit(o.Name))
-	case unfit(o.FileName) != "":
-		return fmt.Errorf("%w: file name %q %s", ErrUsage, o.FileName, unfit(o.FileName))
+	case ingest.Unfit(o.Name) != "":
+		return fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, ingest.Unfit(o.Name))
+	case ingest.Unfit(o.FileName) != "":
+		return fmt.Errorf("%w: file name %q %s", ErrUsage, o.FileName, ingest.Unfit(o.FileName))
 	case strings.Contains(o.FileName, "/") || o.FileName == "." || o.FileName == "..":
 		return fmt.Errorf("%w: file name %q is none: give one without a directory", ErrUsage, o.FileName)
 	case len(o.Command) == 0 && o.Stdin == nil:
@@ -116,28 +115,4 @@ func (o *Options) storeStream(ctx context.Context, session *repo.Session, r io.R
 		err = fmt.Errorf("reading %s failed after %d bytes: %w", o.what(), size, in.failed)
 	}
 	return repo.Item{Name: o.FileName, Kind: repo.ItemFile, Size: size, Root: root}, err
-}
-
-// unfit says why a name is none for a source, which is written as SOURCE@TIME
-// and shown on terminals, or for an item; "" when it is one.
-func unfit(name string) string {
-	switch {
-	case strings.TrimSpace(name) == "":
-		return "is empty"
-	case strings.Contains(name, "@"):
-		return "holds an @, which separates a source from a time"
-	case name != printable(name):
-		return "holds what cannot be printed"
-	}
-	return ""
-}
-
-// printable replaces what cannot be shown.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return '_'
-		}
-		return r
-	}, s)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"vaultfs/repo"
 )
 
 // What a member may have before it is bounded, however it is told.
@@ -91,7 +93,7 @@ func TestMessagesAreShort(t *testing.T) {
 
 // A sparse file of more runs than are stored, between which there is too much.
 func TestRunsFarApart(t *testing.T) {
-	const n = maxRanges + 10
+	const n = repo.MaxRanges + 10
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d\n", n)
 	for i := range int64(n) {

@@ -67,8 +67,8 @@ func (o *Options) complete(files []string) ([]set, error) {
 		return nil, fmt.Errorf("%w: no archive given", ErrUsage)
 	case o.Name != "" && len(files) > 1:
 		return nil, fmt.Errorf("%w: a name is for one archive, and %d are given", ErrUsage, len(files))
-	case o.Name != "" && unfit(o.Name) != "":
-		return nil, fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, unfit(o.Name))
+	case o.Name != "" && ingest.Unfit(o.Name) != "":
+		return nil, fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, ingest.Unfit(o.Name))
 	case o.Name == "" && slices.Contains(files, Stream):
 		return nil, fmt.Errorf("%w: an archive from standard input needs a name: give --name", ErrUsage)
 	case slices.Contains(files, Stream) && o.Stdin == nil:
@@ -93,7 +93,7 @@ func (o *Options) plan(files []string) ([]set, error) {
 		if o.Name != "" {
 			s.title = title{kind: Kind, name: o.Name}
 		}
-		if why := unfit(s.name); why != "" {
+		if why := ingest.Unfit(s.name); why != "" {
 			return nil, fmt.Errorf("%w: archive %q cannot give its name to the source, it %s: give another with --name", ErrUsage, f, why)
 		}
 		key := s.source() + s.time.String()
@@ -143,7 +143,7 @@ func (s *set) store(ctx context.Context, session *repo.Session, src *source, o *
 		return Made{}, err
 	}
 	defer plain.Close()
-	_, report, err := Store(ctx, session, plain, repo.WholeTree, StoreOptions{Time: src.modified(), Path: printable(src.path)})
+	_, report, err := Store(ctx, session, plain, repo.WholeTree, StoreOptions{Time: src.modified(), Path: ingest.Printable(src.path)})
 	if err != nil {
 		return Made{}, err
 	}

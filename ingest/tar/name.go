@@ -5,7 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
+
+	"vaultfs/ingest"
 )
 
 // Kind is the kind of the sources made here, KindVolume that of archives of
@@ -44,32 +45,8 @@ func titleOf(path string) title {
 		clock := m[3] + m[4] + m[5]
 		when, err := time.ParseInLocation("20060102150405", strings.ReplaceAll(m[2], "-", "")+clock+"000000"[len(clock):], time.Local)
 		if err == nil {
-			return title{KindVolume, printable(m[1]), when}
+			return title{KindVolume, ingest.SourceName(m[1]), when}
 		}
 	}
-	return title{kind: Kind, name: printable(plain)}
-}
-
-// unfit says why a name is none for a source, which is written as SOURCE@TIME
-// and shown on terminals; "" when it is one.
-func unfit(name string) string {
-	switch {
-	case strings.TrimSpace(name) == "":
-		return "is empty"
-	case strings.Contains(name, "@"):
-		return "holds an @, which separates a source from a time"
-	case name != printable(name):
-		return "holds what cannot be printed"
-	}
-	return ""
-}
-
-// printable replaces what cannot be in the name of a source by "_".
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '@' || !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return '_'
-		}
-		return r
-	}, name)
+	return title{kind: Kind, name: ingest.SourceName(plain)}
 }

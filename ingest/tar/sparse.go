@@ -13,13 +13,12 @@ import (
 // sparsePrefix begins the keys of GNU tar's sparse files in pax headers.
 const sparsePrefix = "GNU.sparse."
 
-// maxRuns bounds the map of a sparse file while it is read; maxRanges is how many
-// runs the repository takes, and maxFill how many bytes of holes are stored as
-// zeros so that they are no more.
+// maxRuns bounds the map of a sparse file while it is read, and maxFill how many
+// bytes of holes are stored as zeros so that they are no more than the repository
+// takes.
 const (
-	maxRuns   = 1 << 20
-	maxRanges = 1 << 18
-	maxFill   = 1 << 40
+	maxRuns = 1 << 20
+	maxFill = 1 << 40
 )
 
 var errSparse = errors.New("a map of its data that cannot be right")

@@ -266,13 +266,13 @@ func (s *storing) content(m *member, e *repo.Entry) (content []byte, err error) 
 	s.report.Bytes += m.stored
 	switch {
 	case m.sparse.is && m.stored < m.size():
-		runs := storable(m.sparse.runs, maxRanges)
+		runs := storable(m.sparse.runs, repo.MaxRanges)
 		var data int64
 		for _, r := range runs {
 			data += r.Len
 		}
 		if data-m.stored > maxFill {
-			return nil, fmt.Errorf("it has %d runs of data, which lie too far from one another to be stored as at most %d", len(m.sparse.runs), maxRanges)
+			return nil, fmt.Errorf("it has %d runs of data, which lie too far from one another to be stored as at most %d", len(m.sparse.runs), repo.MaxRanges)
 		}
 		e.Blocks = blocks(data)
 		e.Content, err = s.files.PutSparse(s.ctx, newFiller(s.reader, m.sparse.runs, runs), m.size(), runs)

@@ -11,7 +11,6 @@ import (
 
 	"vaultfs/internal/acl"
 	"vaultfs/repo"
-	"vaultfs/repo/format"
 )
 
 func pax(records ...string) string {
@@ -292,9 +291,6 @@ func TestManyWarnings(t *testing.T) {
 
 // What has more runs than the repository takes is stored with fewer holes.
 func TestManyRuns(t *testing.T) {
-	if maxRanges != format.MaxRanges {
-		t.Errorf("%d runs, the repository takes %d", maxRanges, format.MaxRanges)
-	}
 	runs := []repo.Range{{Off: 10, Len: 1}, {Off: 12, Len: 2}, {Off: 9000, Len: 3}, {Off: 10000, Len: 1}, {Off: 1 << 20, Len: 1}}
 	content := "abbcccde"
 	for limit, want := range map[int][]repo.Range{

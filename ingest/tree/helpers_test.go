@@ -250,7 +250,7 @@ func (c *comparison) file(e *repo.Entry, path string) {
 		c.t.Errorf("%q has %d bytes, want %d", path, stored.Size(), info.Size())
 		return
 	}
-	want, _, err := dataRanges(int(f.Fd()), info.Size(), maxRanges)
+	want, _, err := dataRanges(int(f.Fd()), info.Size(), repo.MaxRanges)
 	ok(c.t, err)
 	var st unix.Stat_t
 	ok(c.t, unix.Fstat(int(f.Fd()), &st))

@@ -93,8 +93,8 @@ func (o *Options) complete(dirs []string) ([]set, error) {
 		return nil, fmt.Errorf("%w: no directory given", ErrUsage)
 	case o.Name != "" && len(dirs) > 1:
 		return nil, fmt.Errorf("%w: a name is for one directory, and %d are given", ErrUsage, len(dirs))
-	case o.Name != "" && Unfit(o.Name) != "":
-		return nil, fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, Unfit(o.Name))
+	case o.Name != "" && ingest.Unfit(o.Name) != "":
+		return nil, fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, ingest.Unfit(o.Name))
 	}
 	return o.plan(dirs)
 }
@@ -123,7 +123,7 @@ func (o *Options) plan(dirs []string) ([]set, error) {
 		if o.Mirror != nil {
 			s.kind = o.Mirror.Kind
 		}
-		if why := Unfit(s.name); why != "" {
+		if why := ingest.Unfit(s.name); why != "" {
 			return nil, fmt.Errorf("%w: directory %q cannot give its name to the source, it %s: give another with --name", ErrUsage, dir, why)
 		}
 		key := s.source() + s.time.String()
@@ -215,7 +215,7 @@ func (s *set) origin(o *Options) string {
 	if o.Mirror != nil {
 		return o.Mirror.Of
 	}
-	return printable(s.path)
+	return ingest.Printable(s.path)
 }
 
 // leave is the directories that are not looked into.

@@ -6,7 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
+
+	"vaultfs/ingest"
 )
 
 // Kind is the kind of the sources made here, KindRsync that of directories that
@@ -33,7 +34,7 @@ func titleOf(path string) title {
 		clock := m[3] + m[4] + m[5]
 		when, err := time.ParseInLocation("20060102150405", strings.ReplaceAll(m[2], "-", "")+clock+"000000"[len(clock):], time.Local)
 		if err == nil {
-			return title{KindRsync, printable(m[1]), when, true}
+			return title{KindRsync, ingest.SourceName(m[1]), when, true}
 		}
 	}
 	if base == "/" {
@@ -42,29 +43,5 @@ func titleOf(path string) title {
 			base = "root"
 		}
 	}
-	return title{kind: Kind, name: printable(base)}
-}
-
-// Unfit says why a name is none for a source, which is written as SOURCE@TIME
-// and shown on terminals; "" when it is one.
-func Unfit(name string) string {
-	switch {
-	case strings.TrimSpace(name) == "":
-		return "is empty"
-	case strings.Contains(name, "@"):
-		return "holds an @, which separates a source from a time"
-	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }):
-		return "holds what cannot be printed"
-	}
-	return ""
-}
-
-// printable replaces what cannot be in the name of a source by "_".
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '@' || !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return '_'
-		}
-		return r
-	}, name)
+	return title{kind: Kind, name: ingest.SourceName(base)}
 }

@@ -17,7 +17,6 @@ import (
 	"vaultfs/ingest"
 	"vaultfs/internal/testtree"
 	"vaultfs/repo"
-	"vaultfs/repo/format"
 )
 
 // settle lets the time go by within which what was touched is read again.
@@ -173,9 +172,6 @@ func TestMoreHolesThanCanBeTold(t *testing.T) {
 		if want := append([]repo.Range{first}, all[13-limit:]...); filled != 12-limit || !slices.Equal(got, want) {
 			t.Errorf("limit %d: %v, %d filled, want %v", limit, got, filled, want)
 		}
-	}
-	if maxRanges != format.MaxRanges {
-		t.Error("the format allows another number of runs")
 	}
 }
 

@@ -3,7 +3,6 @@ package vm
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -53,7 +52,7 @@ func (o *Options) complete() (err error) {
 		o.Progress = new(ingest.Progress)
 	}
 	if o.StateDir == "" {
-		if o.StateDir, err = DefaultStateDir(); err != nil {
+		if o.StateDir, err = ingest.StateDir(); err != nil {
 			return err
 		}
 	}
@@ -65,25 +64,6 @@ func (o *Options) complete() (err error) {
 
 // DefaultShutdownTimeout is how long a guest may take to shut down.
 const DefaultShutdownTimeout = 5 * time.Minute
-
-// DefaultStateDir is where runs keep their journals and, on the host's disk and not in /run, their scratch files: a
-// backup job may keep as much as the guest writes.
-func DefaultStateDir() (string, error) {
-	if dir := os.Getenv("VAULTFS_STATE_DIR"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	if os.Geteuid() == 0 {
-		return "/var/lib/vaultfs", nil
-	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "vaultfs"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("no place for journals: %w; name one with VAULTFS_STATE_DIR", err)
-	}
-	return filepath.Join(home, ".local", "state", "vaultfs"), nil
-}
 
 // choose is the mode for a guest that is active or not.
 func (o *Options) choose(name string, active bool) (string, error) {
@@ -106,7 +86,7 @@ type Options struct {
 	Mode       string // ModeAuto, ModeLive or ModeOffline; "" is auto
 	Method     string // of reading a running guest: MethodBackup or MethodSnapshot; "" is backup
 	NoQuiesce  bool   // do not ask the guest agent to freeze filesystems
-	StateDir   string // for journals; "" is that of DefaultStateDir
+	StateDir   string // for journals; "" is that of ingest.StateDir
 	ScratchDir string // where a live guest's overwritten blocks are kept; "" is "scratch" in StateDir
 	Name       string // of the source, after "vm/"; "" is the VM's name
 	Adopt      bool   // the source may have belonged to another VM

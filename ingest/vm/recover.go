@@ -11,13 +11,14 @@ import (
 
 	"libvirt.org/go/libvirt"
 
+	"vaultfs/ingest"
 	"vaultfs/internal/virt"
 	"vaultfs/repo"
 )
 
 // RecoverOptions says where to look.
 type RecoverOptions struct {
-	StateDir string     // "" is that of DefaultStateDir
+	StateDir string     // "" is that of ingest.StateDir
 	Repo     *repo.Repo // tells whether the snapshot of a checkpoint was committed; may be nil
 }
 
@@ -31,7 +32,7 @@ type Recovered struct {
 // Recover sets right what runs that died have left, of all guests. A guest that a living run is at is left alone.
 func Recover(ctx context.Context, o RecoverOptions) (list []Recovered, err error) {
 	if o.StateDir == "" {
-		if o.StateDir, err = DefaultStateDir(); err != nil {
+		if o.StateDir, err = ingest.StateDir(); err != nil {
 			return nil, err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // DeleteOptions says how a libvirt snapshot is deleted.
 type DeleteOptions struct {
 	Connect  string // libvirt URI; "" is the one libvirt prefers
-	StateDir string // for journals; "" is that of DefaultStateDir
+	StateDir string // for journals; "" is that of ingest.StateDir
 }
 
 // DeleteResult tells what deleting a libvirt snapshot did.

@@ -7,6 +7,7 @@ import (
 
 	"libvirt.org/go/libvirt"
 
+	"vaultfs/ingest"
 	"vaultfs/internal/virt"
 )
 
@@ -30,7 +31,7 @@ func openGuest(ctx context.Context, uri, stateDir, name string) (_ *atGuest, err
 		}
 	}()
 	if a.stateDir == "" {
-		if a.stateDir, err = DefaultStateDir(); err != nil {
+		if a.stateDir, err = ingest.StateDir(); err != nil {
 			return nil, err
 		}
 	}

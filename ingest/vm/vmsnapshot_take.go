@@ -16,7 +16,7 @@ type SnapshotOptions struct {
 	Connect   string // libvirt URI; "" is the one libvirt prefers
 	Name      string // of the snapshot; "vaultfs-" is put before it if it does not begin so. "" is that and the time
 	NoQuiesce bool   // do not ask the guest agent to freeze filesystems
-	StateDir  string // for journals, and for overlays of disks on block devices; "" is that of DefaultStateDir
+	StateDir  string // for journals, and for overlays of disks on block devices; "" is that of ingest.StateDir
 	Program   string // and version, for the description
 }
 

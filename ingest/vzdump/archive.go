@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"vaultfs/ingest"
 	"vaultfs/internal/decompress"
 	"vaultfs/internal/vma"
 	"vaultfs/repo"
@@ -188,7 +189,7 @@ func (g *ingestion) itemName(want string) string {
 func (g *ingestion) origin(format string) repo.Origin {
 	o := repo.Origin{Path: Stream, Format: format}
 	if g.file != nil {
-		o.Path = printable(g.file.path)
+		o.Path = ingest.Printable(g.file.path)
 	}
 	if g.packed != "" {
 		o.Format += "." + g.packed
@@ -229,7 +230,7 @@ func (g *ingestion) addBeside(ctx context.Context) error {
 		if f == nil {
 			continue
 		}
-		err = g.addFile(ctx, name, io.LimitReader(f, maxBeside), repo.Origin{Path: printable(path)}, "")
+		err = g.addFile(ctx, name, io.LimitReader(f, maxBeside), repo.Origin{Path: ingest.Printable(path)}, "")
 		f.Close()
 		if err != nil {
 			return err

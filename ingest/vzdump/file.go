@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"vaultfs/ingest"
 )
 
 // A file is an archive on disk, held open from the first look to the commit.
@@ -104,7 +105,7 @@ func (f *file) identity() string {
 }
 
 func identity(path string, info fs.FileInfo) string {
-	return fmt.Sprintf("%d bytes of %s: %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano), printable(filepath.Base(path)))
+	return fmt.Sprintf("%d bytes of %s: %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano), ingest.Printable(filepath.Base(path)))
 }
 
 // maxBeside bounds the files beside an archive that are kept, in bytes.

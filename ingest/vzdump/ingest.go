@@ -93,8 +93,8 @@ func (o *Options) complete(paths []string) error {
 	switch {
 	case len(paths) == 0:
 		return fmt.Errorf("%w: no archive given", ErrUsage)
-	case o.Name != "" && unfit(o.Name) != "":
-		return fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, unfit(o.Name))
+	case o.Name != "" && ingest.Unfit(o.Name) != "":
+		return fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, ingest.Unfit(o.Name))
 	case streams > 1:
 		return fmt.Errorf("%w: standard input is given twice", ErrUsage)
 	case streams > 0 && o.Name == "":

@@ -1,13 +1,12 @@
 package vzdump
 
 import (
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"vaultfs/ingest"
 )
 
 // The kinds of guest, as the names of archives have them.
@@ -48,7 +47,7 @@ func plainName(path, suffix string) string {
 	for _, compressed := range []string{".zst", ".gz", ".lzo"} {
 		name = strings.TrimSuffix(name, compressed)
 	}
-	name = printable(strings.TrimSuffix(strings.TrimSuffix(name, ".tgz"), suffix))
+	name = ingest.Printable(strings.TrimSuffix(strings.TrimSuffix(name, ".tgz"), suffix))
 	if n := maxName - len(suffix); len(name) > n {
 		name = strings.ToValidUTF8(name[:n], "")
 	}
@@ -57,37 +56,3 @@ func plainName(path, suffix string) string {
 
 // maxName bounds the name of a file, in bytes.
 const maxName = 255
-
-// unfit says why a name is none for a source, which is written as SOURCE@TIME
-// and shown on terminals; "" when it is one.
-func unfit(name string) string {
-	switch {
-	case strings.TrimSpace(name) == "":
-		return "is empty"
-	case strings.Contains(name, "@"):
-		return "holds an @, which separates a source from a time"
-	case name != printable(name):
-		return "holds what cannot be printed"
-	}
-	return ""
-}
-
-// printable percent-escapes the bytes of a name that are no printable UTF-8:
-// manifests hold only that, and names are shown on terminals.
-func printable(s string) string {
-	var b strings.Builder
-	for i, r := range s {
-		size := utf8.RuneLen(r)
-		if r == utf8.RuneError {
-			_, size = utf8.DecodeRuneInString(s[i:])
-		}
-		if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
-			b.WriteString(s[i : i+size])
-			continue
-		}
-		for _, c := range []byte(s[i : i+size]) {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
