@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 func Create(ctx context.Context, dest string, force bool, write func(io.Writer) error) (err error) {
 	if _, err := os.Lstat(dest); err == nil && !force {
 		return existsError(dest)
+	}
+	if info, err := os.Stat(dest); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file, and is not replaced: choose another name; --to - writes to standard output", dest)
 	}
 	dir := filepath.Dir(dest)
 	f, err := os.CreateTemp(dir, tempPattern)

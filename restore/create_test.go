@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"vaultfs/restore"
 )
 
@@ -50,5 +51,13 @@ func TestCreate(t *testing.T) {
 	holds("two")
 	if err := restore.Create(t.Context(), dir+"/absent/x", false, put("")); err == nil || !strings.Contains(err.Error(), "create it first") {
 		t.Error(err)
+	}
+	// What is no file stays what it is.
+	if err := unix.Mkfifo(dir+"/pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := restore.Create(t.Context(), dir+"/pipe", true, put("three"))
+	if info, gone := os.Stat(dir + "/pipe"); err == nil || !strings.Contains(err.Error(), "is not replaced") || gone != nil || info.Mode().IsRegular() {
+		t.Errorf("%v, %v", err, info)
 	}
 }

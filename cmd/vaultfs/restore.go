@@ -23,6 +23,7 @@ type restoreOptions struct {
 	overwrite   string
 	delete, dry bool
 	yes         bool
+	noFollow    bool // see tree.Options
 }
 
 func (a *app) restoreCommand() *cobra.Command {

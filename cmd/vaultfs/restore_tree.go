@@ -49,7 +49,7 @@ const treeMemory = 300 << 20
 func (a *app) putBack(ctx context.Context, p *treePlace, dest string, o restoreOptions) (*tree.Report, time.Duration, error) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(treeMemory))
 	begin := time.Now()
-	with := tree.Options{Overwrite: tree.Overwrite(o.overwrite), Delete: o.delete, DryRun: o.dry, Progress: new(restore.Progress)}
+	with := tree.Options{Overwrite: tree.Overwrite(o.overwrite), Delete: o.delete, DryRun: o.dry, NoFollow: o.noFollow, Progress: new(restore.Progress)}
 	stop := func() {}
 	if o.dry {
 		with.Each = a.print.wouldDo
@@ -159,15 +159,29 @@ func (a *app) restoreMixed(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, 
 		return err
 	}
 	a.onInterrupt = "; every file that is there is whole, and --force goes on"
-	var failed []error
+	var failed error
 	for _, p := range trees {
 		to := o
+		to.noFollow = true
 		to.to = filepath.Join(o.to, p.item.Name)
-		report, took, err := a.putBack(ctx, p, to.to, o)
+		report, took, err := a.putBack(ctx, p, to.to, to)
 		if report != nil {
 			a.print.restoredTree(snap, p, to, report, took)
 		}
-		failed = append(failed, restoreStatus(report, err))
+		failed = worse(failed, restoreStatus(report, err))
 	}
-	return errors.Join(failed...)
+	return failed
+}
+
+// worse returns the one of two results of restores that is to be told. It joins
+// only what has a sentence.
+func worse(a, b error) error {
+	var partial *statusError
+	switch {
+	case a == nil || (errors.As(a, &partial) && partial.err == nil && b != nil):
+		return b
+	case b == nil || (errors.As(b, &partial) && partial.err == nil):
+		return a
+	}
+	return errors.Join(a, b)
 }
