@@ -3,6 +3,8 @@ package tree
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"vaultfs/repo"
@@ -20,6 +22,7 @@ type directory struct {
 	w      *walk
 	parent *directory // nil of the root
 	slot   *slot      // of this directory in its parent
+	depth  int        // how many directories it lies in, the root included
 	name   string
 	handle *handle
 	entry  *repo.Entry
@@ -38,17 +41,18 @@ type slot struct {
 	holds bool // it counts in the window
 }
 
-// path is that of a name in the directory, from the root of the tree; "" for
-// the name gives the directory's own.
+// path is that of a name in the directory, from the root of the tree; "" or "."
+// for the name gives the directory's own.
 func (d *directory) path(name string) string {
-	for ; d.parent != nil; d = d.parent {
-		if name == "" {
-			name = d.name
-		} else {
-			name = d.name + "/" + name
-		}
+	names := make([]string, 0, d.depth+1)
+	if name != "" && name != "." {
+		names = append(names, name)
 	}
-	return name
+	for ; d.parent != nil; d = d.parent {
+		names = append(names, d.name)
+	}
+	slices.Reverse(names)
+	return strings.Join(names, "/")
 }
 
 // add adds an entry that is ready.

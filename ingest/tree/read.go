@@ -116,27 +116,27 @@ const tries = 2
 // file reads a file. If its name has come to stand for something else that can
 // be stored, the entry says so. An error is one of the repository.
 func (r *reader) file(ctx context.Context, j *job) (c repo.Content, ok bool, err error) {
-	path := j.dir.path(j.slot.entry.Name)
+	path := func() string { return j.dir.path(j.slot.entry.Name) }
 	for try := range tries {
 		var state state
 		c, state, err = r.once(ctx, j)
 		switch {
 		case errors.Is(err, errReplaced):
-			if ok, err = r.replaced(ctx, j, path); err != nil || ok || try == tries-1 {
+			if ok, err = r.replaced(ctx, j); err != nil || ok || try == tries-1 {
 				if err == nil && !ok {
-					r.w.missing(path, errReplaced)
+					r.w.missing(path(), errReplaced)
 				}
 				return repo.Content{}, ok, err
 			}
 			continue
 		case state == unreadable:
-			r.w.missing(path, err)
+			r.w.missing(path(), err)
 			return repo.Content{}, false, nil
 		case err != nil || state == steady:
 			return c, err == nil, err
 		}
 	}
-	r.w.unread(path, "changed while it was read: it is kept as it was read, which may mix two states")
+	r.w.unread(path(), "changed while it was read: it is kept as it was read, which may mix two states")
 	return c, true, nil
 }
 
@@ -184,7 +184,7 @@ func (r *reader) look(ctx context.Context, j *job, st *unix.Stat_t) error {
 	now.Xattrs = old.Xattrs
 	if now.Ctime != old.Ctime || now.Inode != old.Inode {
 		var err error
-		if now.Xattrs, err = r.w.xattrs(ctx, r.attributes, j.handle, j.dir.path(old.Name), old.Name); err != nil {
+		if now.Xattrs, err = r.w.xattrs(ctx, r.attributes, j.dir, old.Name); err != nil {
 			return err
 		}
 	}
@@ -204,7 +204,7 @@ func (r *reader) store(ctx context.Context, j *job, fd int, st *unix.Stat_t) (c 
 		return repo.Content{}, false, nil, nil
 	}
 	if mayHaveHoles(st) {
-		ranges, filled, err := dataRanges(fd, st.Size, maxRanges)
+		ranges, filled, err := dataRanges(fd, st.Size, repo.MaxRanges)
 		if err != nil {
 			return c, false, err, nil
 		}
@@ -223,13 +223,13 @@ func (r *reader) store(ctx context.Context, j *job, fd int, st *unix.Stat_t) (c 
 }
 
 // replaced makes the entry of what has come to stand where a file was.
-func (r *reader) replaced(ctx context.Context, j *job, path string) (ok bool, err error) {
+func (r *reader) replaced(ctx context.Context, j *job) (ok bool, err error) {
 	name := j.slot.entry.Name
 	st, err := lookAt(j.handle.fd, name)
 	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR || st.Mode&unix.S_IFMT == unix.S_IFREG {
 		return false, nil
 	}
-	e, err := r.w.describe(ctx, r.attributes, j.handle, path, name, &st)
+	e, err := r.w.describe(ctx, r.attributes, j.dir, name, &st)
 	if err != nil || e == nil {
 		return false, err
 	}

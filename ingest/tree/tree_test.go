@@ -364,3 +364,49 @@ func TestContentIsWhatPutMakesOfIt(t *testing.T) {
 		t.Error("a comes back different")
 	}
 }
+
+// deepen makes directories one in the other, each with a file, by going from one
+// into the next: no path leads there.
+func deepen(t testing.TB, dir, name string, depth int) {
+	t.Helper()
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	ok(t, err)
+	for range depth {
+		ok(t, unix.Mkdirat(fd, name, 0o755))
+		below, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		ok(t, err)
+		ok(t, unix.Close(fd))
+		fd = below
+		file, err := unix.Openat(fd, "file", unix.O_CREAT|unix.O_WRONLY, 0o644)
+		ok(t, err)
+		ok(t, unix.Close(file))
+	}
+	ok(t, unix.Close(fd))
+}
+
+// A tree that nobody can name to its end is stored as far as it can be restored,
+// what lies deeper is told of in a line that can be read, and all that in a time
+// that does not grow with the square of the depth.
+func TestATreeThatIsTooDeep(t *testing.T) {
+	r, dir, name := newRepo(t), filepath.Join(t.TempDir(), "deep"), strings.Repeat("n", 255)
+	ok(t, os.Mkdir(dir, 0o755))
+	deepen(t, dir, name, maxDepth+2)
+	t.Cleanup(func() { _ = exec.Command("rm", "-rf", dir).Run() }) // os.RemoveAll goes no further than a path does
+	made := ingestOne(t, r, dir, Options{})
+	if len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], "lies in 4096 directories") || len(made.Warnings[0]) > 2*maxShown {
+		t.Errorf("%d warnings: %.5000q", len(made.Warnings), made.Warnings)
+	}
+	if s := made.Snapshot.Info.Summary; s.Dirs != maxDepth || s.Files != maxDepth-1 || s.FilesUnread != 1 {
+		t.Errorf("%+v", s)
+	}
+	tree := openTree(t, r, made.Snapshot)
+	e := tree.Root()
+	for range maxDepth {
+		var err error
+		e, err = tree.Lookup(t.Context(), e, name)
+		ok(t, err)
+	}
+	if e.Below != (repo.Totals{}) {
+		t.Errorf("%+v below the last directory", e.Below)
+	}
+}

@@ -104,6 +104,10 @@ func (w *walk) contents(ctx context.Context, d *directory, was *repo.Entry) erro
 	if w.o.ExcludeCaches {
 		names = w.withoutCache(d, names)
 	}
+	if d.depth == maxDepth && names.len() > 0 {
+		w.unread(d.path(""), fmt.Sprintf("lies in %d directories, one in the other: what is in it is left out", maxDepth))
+		names = new(listing)
+	}
 	c := w.previous.open(ctx, was)
 	defer c.close()
 	for i := range names.len() {
@@ -119,6 +123,12 @@ func (w *walk) contents(ctx context.Context, d *directory, was *repo.Entry) erro
 
 // maxName is the length of the longest name that can be stored, in bytes.
 const maxName = 255
+
+// maxDepth is how many directories may lie one in the other below the root. The
+// kernel takes no path of more names than half as many, but who goes from one
+// directory into the next can make any number; each takes memory and an open
+// file while the walk is in it.
+const maxDepth = 4096
 
 // visit stores what a name in a directory stands for.
 func (w *walk) visit(ctx context.Context, d *directory, name string, c *cursor) error {
@@ -142,7 +152,7 @@ func (w *walk) visit(ctx context.Context, d *directory, name string, c *cursor) 
 	case unix.S_IFREG:
 		return w.file(ctx, d, name, &st, c.find(name))
 	}
-	e, err := w.describe(ctx, w.attributes, d.handle, d.path(name), name, &st)
+	e, err := w.describe(ctx, w.attributes, d, name, &st)
 	if err != nil || e == nil {
 		return err
 	}
@@ -159,7 +169,7 @@ func (w *walk) enter(ctx context.Context, parent *directory, name string, was *r
 		return w.unopened(ctx, parent, name, err)
 	}
 	defer h.release()
-	d := &directory{w: w, parent: parent, name: name, handle: h, writer: w.session.NewDir()}
+	d := &directory{w: w, parent: parent, depth: parent.depth + 1, name: name, handle: h, writer: w.session.NewDir()}
 	d.entry = entryOf(name, &st, w.devices.number(st.Dev))
 	d.slot = &slot{entry: d.entry}
 	if err := w.describeDirectory(ctx, d); err != nil {
@@ -183,7 +193,7 @@ func (w *walk) unopened(ctx context.Context, parent *directory, name string, why
 	}
 	w.unread(path, fmt.Sprintf("cannot be opened (%v): what is in it is left out", why))
 	e := entryOf(name, &st, w.devices.number(st.Dev))
-	if e.Xattrs, err = w.xattrs(ctx, w.attributes, parent.handle, path, name); err != nil {
+	if e.Xattrs, err = w.xattrs(ctx, w.attributes, parent, name); err != nil {
 		return err
 	}
 	if err := w.session.NewDir().Finish(ctx, e); err != nil {
@@ -211,7 +221,7 @@ func (w *walk) file(ctx context.Context, d *directory, name string, st *unix.Sta
 		w.remarks.note("%q is left out: it lies on another file system, which --one-file-system leaves out", w.full(d.path(name)))
 		return nil
 	}
-	e, err := w.describe(ctx, w.attributes, d.handle, d.path(name), name, st)
+	e, err := w.describe(ctx, w.attributes, d, name, st)
 	if err != nil || e == nil {
 		return err
 	}
@@ -255,28 +265,28 @@ func (w *walk) read(ctx context.Context, j *job) error {
 
 // describe makes the entry of anything but a directory; a file's content is not
 // in it. It is nil if there is none to be made, which has been said.
-func (w *walk) describe(ctx context.Context, a *attributes, h *handle, path, name string, st *unix.Stat_t) (*repo.Entry, error) {
+func (w *walk) describe(ctx context.Context, a *attributes, d *directory, name string, st *unix.Stat_t) (*repo.Entry, error) {
 	e := entryOf(name, st, w.devices.number(st.Dev))
 	var err error
 	if e.IsSymlink() {
-		if e.Target, err = target(h.fd, name); err != nil {
-			w.missing(path, err)
+		if e.Target, err = target(d.handle.fd, name); err != nil {
+			w.missing(d.path(name), err)
 			return nil, nil
 		}
 	}
-	e.Xattrs, err = w.xattrs(ctx, a, h, path, name)
+	e.Xattrs, err = w.xattrs(ctx, a, d, name)
 	return e, err
 }
 
 func (w *walk) describeDirectory(ctx context.Context, d *directory) (err error) {
-	d.entry.Xattrs, err = w.xattrs(ctx, w.attributes, d.handle, d.path(""), ".")
+	d.entry.Xattrs, err = w.xattrs(ctx, w.attributes, d, ".")
 	return err
 }
 
-// xattrs reads the extended attributes of a name in an open directory. That
-// they cannot be read is told; an error is one of storing them.
-func (w *walk) xattrs(ctx context.Context, a *attributes, h *handle, path, name string) ([]repo.Xattr, error) {
-	all, err := a.read(ctx, at(h.fd, name))
+// xattrs reads the extended attributes of a name in an open directory, "." for
+// its own. That they cannot be read is told; an error is one of storing them.
+func (w *walk) xattrs(ctx context.Context, a *attributes, d *directory, name string) ([]repo.Xattr, error) {
+	all, err := a.read(ctx, at(d.handle.fd, name))
 	var store storeError
 	switch {
 	case errors.As(err, &store):
@@ -284,7 +294,7 @@ func (w *walk) xattrs(ctx context.Context, a *attributes, h *handle, path, name 
 	case errors.Is(err, unix.ENOENT), err == nil:
 		return all, nil
 	}
-	w.unread(path, fmt.Sprintf("is kept without its extended attributes: %v", err))
+	w.unread(d.path(name), fmt.Sprintf("is kept without its extended attributes: %v", err))
 	return nil, nil
 }
 
@@ -306,13 +316,24 @@ func (w *walk) unread(path, what string) {
 	w.remarks.warn(w.full(path), what)
 }
 
-// full is the path on the host of one in the tree.
+// full is the path on the host of one in the tree, for a person.
 func (w *walk) full(path string) string {
 	switch {
 	case path == "":
 		return w.base
 	case w.base == "/":
-		return "/" + path
+		return "/" + shortened(path)
 	}
-	return w.base + "/" + path
+	return w.base + "/" + shortened(path)
+}
+
+// maxShown is the length of the longest path that is shown as it is, in bytes. A
+// path may have a million, and what a walk remarks becomes part of the snapshot.
+const maxShown = 2048
+
+func shortened(path string) string {
+	if len(path) <= maxShown {
+		return path
+	}
+	return path[:maxShown/2] + "…" + path[len(path)-maxShown/2:]
 }
