@@ -26,7 +26,8 @@ A dump that fails or is not whole never becomes a snapshot. Nothing is spooled.
 
 DB is a name, or a connection string or URI as psql takes it. How the server is
 reached and who logs in is decided as by PostgreSQL's own programs: the PG…
-environment, ~/.pgpass, pg_service.conf. A password is never asked for. The
+environment, ~/.pgpass, pg_service.conf. A password is never asked for; one in a
+URI is seen by all who may list processes, so better put it into ~/.pgpass. The
 pg_dump is that of the server's version, or of the next newer one; --pg-bindir
 says where it is.
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"vaultfs/internal/pg"
@@ -78,7 +79,27 @@ func (d *dumper) prepare(ctx context.Context, s *pg.Session) (*dump, error) {
 		m.warnings = append(m.warnings, m.globals.lacks)
 	}
 	m.report.Globals = m.globals.says
+	unlogged, err := s.Unlogged()
+	if err != nil {
+		return nil, err
+	}
+	if len(unlogged) > 0 {
+		m.warnings = append(m.warnings, fmt.Sprintf("this server is a standby, which does not have the rows of unlogged tables, nor has the dump: %s; dump the primary to have them", names(unlogged)))
+	}
 	return m, nil
+}
+
+// names lists tables, but not thousands.
+func names(tables []pg.Table) string {
+	const most = 10
+	var list []string
+	for _, t := range tables[:min(most, len(tables))] {
+		list = append(list, t.String())
+	}
+	if more := len(tables) - most; more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(list, ", ")
 }
 
 // source is the name of the source.

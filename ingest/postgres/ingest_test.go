@@ -232,6 +232,24 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// TestStandby: what a standby does not have is told.
+func TestStandby(t *testing.T) {
+	c := testpg.Start(t, "")
+	c.Create("shop")
+	c.SQL("shop", "CREATE TABLE t AS SELECT generate_series(1, 7) AS x; CREATE UNLOGGED TABLE cache AS SELECT 1 AS x")
+	r := newRepo(t)
+	m := one(t, r, "shop", on(c.Standby()))
+	if len(m.Warnings) != 1 || !strings.Contains(m.Warnings[0], "is a standby") || !strings.Contains(m.Warnings[0], "public.cache") {
+		t.Errorf("%q", m.Warnings)
+	}
+	if rep := report(t, r, m.Snapshot); len(rep.Tables) != 2 || !rep.Tables[0].Estimate || rep.Tables[1].Rows != 7 {
+		t.Errorf("%+v", rep.Tables)
+	}
+	if m := one(t, r, "shop", on(c)); len(m.Warnings) > 0 {
+		t.Errorf("%q", m.Warnings)
+	}
+}
+
 // TestLocked: a table that somebody keeps locked ends the dump after a time.
 func TestLocked(t *testing.T) {
 	c := testpg.Start(t, "")

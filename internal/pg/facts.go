@@ -92,6 +92,20 @@ func (s *Session) extensions() (list []Extension, err error) {
 	return list, err
 }
 
+// Unlogged lists the unlogged tables of a standby, which has not got their rows;
+// there are none on a server that can be written to.
+func (s *Session) Unlogged() (tables []Table, err error) {
+	err = s.Rows(`SELECT row_to_json(t) FROM (SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE pg_is_in_recovery() AND c.relkind = 'r' AND c.relpersistence = 'u' ORDER BY n.nspname, c.relname) t`,
+		func(row []byte) error {
+			var t Table
+			err := json.Unmarshal(row, &t)
+			tables = append(tables, t)
+			return err
+		})
+	return tables, err
+}
+
 // Databases lists the databases that can be connected to, without templates.
 func (s *Session) Databases() (names []string, err error) {
 	err = s.Rows(`SELECT row_to_json(t) FROM (SELECT datname AS name FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY datname) t`,

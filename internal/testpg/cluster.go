@@ -49,18 +49,10 @@ func Start(t testing.TB, password string, options ...string) *Cluster {
 		args = append(args[:len(args)-1], "scram-sha-256", "--pwfile="+file)
 	}
 	c.run("initdb", args...)
-	conf := append([]string{"unix_socket_directories = '" + c.Dir + "'", "port = " + c.Port, "listen_addresses = '127.0.0.1'",
-		"fsync = off", "max_connections = 40", "shared_buffers = 64MB"}, options...)
-	f, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString(strings.Join(conf, "\n") + "\n")
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.configure(append([]string{"unix_socket_directories = '" + c.Dir + "'", "port = " + c.Port, "listen_addresses = '127.0.0.1'",
+		"fsync = off", "max_connections = 40", "shared_buffers = 64MB"}, options...)...)
 	c.Up()
-	t.Cleanup(func() { _ = c.command("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop").Run() })
+	t.Cleanup(c.stop)
 	return c
 }
 
@@ -198,6 +190,40 @@ func freePort(t testing.TB) string {
 	}
 	t.Fatal("no port is free")
 	return ""
+}
+
+// Standby makes a server that follows c and cannot be written to.
+func (c *Cluster) Standby() *Cluster {
+	c.t.Helper()
+	s := &Cluster{Password: c.Password, Port: freePort(c.t), t: c.t, bin: c.bin}
+	var err error
+	if s.Dir, err = os.MkdirTemp("/var/tmp", "vaultfs-pg-"); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = os.RemoveAll(s.Dir) })
+	s.become()
+	c.run("pg_basebackup", "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", s.data())
+	s.configure("unix_socket_directories = '"+s.Dir+"'", "port = "+s.Port)
+	s.Up()
+	c.t.Cleanup(s.stop)
+	return s
+}
+
+// configure adds lines to postgresql.conf.
+func (c *Cluster) configure(lines ...string) {
+	c.t.Helper()
+	f, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *Cluster) stop() {
+	_ = c.command("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop").Run()
 }
 
 // Dumpall returns what pg_dumpall writes.
