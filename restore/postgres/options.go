@@ -26,7 +26,7 @@ type Options struct {
 	BinDir      string // where PostgreSQL's programs are; "" looks for them
 	Jobs        int    // tables and indexes that are restored at once; less than 2 is one after the other
 	NoOwner     bool   // everything belongs to who restores, and no privileges are granted
-	CreateRoles bool   // make the roles that own something and are missing
+	CreateRoles bool   // make the roles of globals.sql that are missing
 
 	// File gives a stored file a path, until release is called: several jobs each
 	// read where they want. Needed with Jobs only.

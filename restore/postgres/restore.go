@@ -127,11 +127,17 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	if same, err := pg.Find(ctx, j.o.BinDir, j.version.Number); err == nil && j.programs.Version.Major() > same.Version.Major() && !j.newer(same) {
 		j.programs = same // what it sends the server understands
 	}
-	var there struct{ N int }
-	if err := j.server.Row("SELECT row_to_json(t) FROM (SELECT count(*) AS n FROM pg_database WHERE datname = "+pg.Literal(j.o.Database)+") t", &there); err != nil {
+	var there struct {
+		N       int
+		Comment string
+	}
+	if err := j.server.Row("SELECT row_to_json(t) FROM (SELECT count(*) AS n, max(shobj_description(oid, 'pg_database')) AS comment FROM pg_database WHERE datname = "+pg.Literal(j.o.Database)+") t", &there); err != nil {
 		return explain("listing the databases", err)
 	}
-	if there.N > 0 {
+	switch {
+	case there.N > 0 && there.Comment == unfinished:
+		return fmt.Errorf("the database %q is of a restore that was killed or is still at work: %w", j.o.Database, ErrExists)
+	case there.N > 0:
 		return fmt.Errorf("the database %q %w", j.o.Database, ErrExists)
 	}
 	j.result = Result{Database: j.o.Database, Host: j.server.Host, Port: j.server.Port, Server: j.version.Version, Dump: j.dump.Name, Size: j.dump.Size}
@@ -166,6 +172,9 @@ func (j *job) make(ctx context.Context) error {
 		return errors.Join(err, j.undo(ctx))
 	}
 	j.result.Roles = j.roles
+	if err := j.unmark(ctx); err != nil {
+		j.result.Notes = append(j.result.Notes, fmt.Sprintf("it is complete, and its comment could not be taken back that says otherwise: %v", err))
+	}
 	return nil
 }
 
@@ -213,7 +222,26 @@ func (j *job) makeDatabase(s *pg.Session) error {
 		return explain(fmt.Sprintf("making the database %q", j.o.Database), err)
 	}
 	j.made = true
-	return nil
+	return explain(fmt.Sprintf("marking the database %q", j.o.Database), s.Do(j.comment(pg.Literal(unfinished))))
+}
+
+// unfinished is the comment of a database that is being restored, so that one
+// whose restore was killed is known.
+const unfinished = "vaultfs is restoring this database: it is not complete"
+
+// unmark takes that comment back. The first session may be long gone: it had
+// nothing to do while the database was filled.
+func (j *job) unmark(ctx context.Context) error {
+	s, err := pg.Connect(ctx, j.o.BinDir, j.server.Conn)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Do(j.comment("NULL"))
+}
+
+func (j *job) comment(literal string) string {
+	return "COMMENT ON DATABASE " + pg.Ident(j.o.Database) + " IS " + literal
 }
 
 // undo drops what was made.

@@ -112,6 +112,15 @@ func TestRestore(t *testing.T) {
 	if _, err = Restore(t.Context(), r, snap, on(from, name)); !errors.Is(err, ErrExists) {
 		t.Error(err)
 	}
+	if got := from.SQL("postgres", "SELECT count(*) FROM pg_shdescription WHERE description ~ 'vaultfs'"); got != "0" {
+		t.Errorf("%s databases are marked as not complete", got)
+	}
+	// One whose restore was killed.
+	from.Create("half")
+	from.SQL("postgres", "COMMENT ON DATABASE half IS '"+unfinished+"'")
+	if _, err = Restore(t.Context(), r, snap, on(from, "half")); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), "was killed") {
+		t.Error(err)
+	}
 	// Another server, which has no such roles.
 	_, err = Restore(t.Context(), r, snap, on(to, "new"))
 	if err == nil || !strings.Contains(err.Error(), "not on the server: anna;") || !strings.Contains(err.Error(), "--create-roles") {
