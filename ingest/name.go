@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -50,4 +52,21 @@ func Printable(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// dated is NAME-DATE, or NAME-DATE and the time of day.
+var dated = regexp.MustCompile(`^(.+)-(\d{4}-\d\d-\d\d|\d{8})(?:[T_-]?(\d\d)[:-]?(\d\d)(?:[:-]?(\d\d))?)?$`)
+
+// Dated takes a name apart that a backup script has made: prefix, NAME, and a date,
+// which may be followed by a time of day: 2026-11-21, 2026-11-21_183000, 20261121.
+// Times are local.
+func Dated(prefix, file string) (name string, when time.Time, ok bool) {
+	rest, ok := strings.CutPrefix(file, prefix)
+	m := dated.FindStringSubmatch(rest)
+	if !ok || m == nil {
+		return "", time.Time{}, false
+	}
+	clock := m[3] + m[4] + m[5]
+	when, err := time.ParseInLocation("20060102150405", strings.ReplaceAll(m[2], "-", "")+clock+"000000"[len(clock):], time.Local)
+	return m[1], when, err == nil
 }

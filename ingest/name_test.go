@@ -1,6 +1,9 @@
 package ingest
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestNames(t *testing.T) {
 	for _, c := range []struct {
@@ -28,6 +31,28 @@ func TestNames(t *testing.T) {
 		}
 		if c.source != "" && Unfit(SourceName(c.name)) != "" {
 			t.Errorf("%q: %q is none either", c.name, SourceName(c.name))
+		}
+	}
+}
+
+func TestDated(t *testing.T) {
+	for file, want := range map[string]string{
+		"rsync-web-2026-11-21":          "web 2026-11-21 00:00:00",
+		"rsync-a-b-2026-11-21_183000":   "a-b 2026-11-21 18:30:00",
+		"rsync-web-20261121T1830":       "web 2026-11-21 18:30:00",
+		"rsync-web-2026-11-21-18:30:59": "web 2026-11-21 18:30:59",
+		"rsync-web-2026-13-21":          "",
+		"rsync-2026-11-21":              "",
+		"rsync-web":                     "",
+		"web-2026-11-21":                "",
+		"rsync-web-2026-11-21.old":      "",
+	} {
+		got := ""
+		if name, when, ok := Dated("rsync-", file); ok {
+			got = name + " " + when.Format(time.DateTime)
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (s *set) store(ctx context.Context, session *repo.Session, src *source, o *
 		return Made{}, err
 	}
 	defer plain.Close()
-	_, report, err := Store(ctx, session, plain, repo.WholeTree, StoreOptions{Time: src.modified(), Path: ingest.Printable(src.path)})
+	_, report, err := Store(ctx, session, plain, repo.WholeTree, StoreOptions{Time: src.modified(), Path: ingest.Printable(src.path())})
 	if err != nil {
 		return Made{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"vaultfs/ingest"
 	"vaultfs/repo"
 )
 
@@ -15,7 +16,7 @@ var (
 	ErrUsage   = errors.New("wrong usage")
 	ErrEmpty   = errors.New("it is empty: there is nothing to back up")
 	ErrNotTar  = errors.New("it is not a tar archive")
-	ErrChanged = errors.New("while it was being read: start again when nothing else uses it")
+	ErrChanged = ingest.ErrChanged
 )
 
 // StoreOptions says how an archive is stored.

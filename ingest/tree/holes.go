@@ -10,9 +10,6 @@ import (
 	"vaultfs/repo"
 )
 
-// maxRanges is how many runs of data of a file are told apart.
-const maxRanges = repo.MaxRanges
-
 // mayHaveHoles tells by the blocks that a file takes up whether it may be
 // sparse. They are 512 bytes each, whatever the file system's own are.
 func mayHaveHoles(st *unix.Stat_t) bool { return st.Blocks*512 < st.Size }

@@ -3,8 +3,6 @@ package tree
 import (
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"time"
 
 	"vaultfs/ingest"
@@ -24,18 +22,11 @@ type title struct {
 	dated      bool      // one of a row of directories, a backup each
 }
 
-// dated is the name of a directory that a script made with rsync, one each day.
-var dated = regexp.MustCompile(`^rsync-(.+)-(\d{4}-\d\d-\d\d|\d{8})(?:[T_-]?(\d\d)[:-]?(\d\d)(?:[:-]?(\d\d))?)?$`)
-
 // titleOf is what the absolute path of a directory says.
 func titleOf(path string) title {
 	base := filepath.Base(path)
-	if m := dated.FindStringSubmatch(base); m != nil {
-		clock := m[3] + m[4] + m[5]
-		when, err := time.ParseInLocation("20060102150405", strings.ReplaceAll(m[2], "-", "")+clock+"000000"[len(clock):], time.Local)
-		if err == nil {
-			return title{KindRsync, ingest.SourceName(m[1]), when, true}
-		}
+	if name, when, ok := ingest.Dated("rsync-", base); ok { // a script makes one each day
+		return title{KindRsync, ingest.SourceName(name), when, true}
 	}
 	if base == "/" {
 		host, err := os.Hostname()

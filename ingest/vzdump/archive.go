@@ -65,7 +65,7 @@ func (a *archive) ingest(ctx context.Context, r *repo.Repo, o *Options) (Made, e
 	if err == nil || g.file == nil {
 		return made, err
 	}
-	if changed := g.file.unchanged(); changed != nil && !errors.Is(err, ErrChanged) {
+	if changed := g.file.Unchanged(); changed != nil && !errors.Is(err, ErrChanged) {
 		return made, fmt.Errorf("%w (%w)", changed, err)
 	}
 	if _, ok := errors.AsType[brokenError](err); ok {
@@ -189,7 +189,7 @@ func (g *ingestion) itemName(want string) string {
 func (g *ingestion) origin(format string) repo.Origin {
 	o := repo.Origin{Path: Stream, Format: format}
 	if g.file != nil {
-		o.Path = ingest.Printable(g.file.path)
+		o.Path = ingest.Printable(g.file.Path)
 	}
 	if g.packed != "" {
 		o.Format += "." + g.packed
@@ -219,8 +219,8 @@ func (g *ingestion) addBeside(ctx context.Context) error {
 		return nil
 	}
 	for name, path := range map[string]string{
-		notesItem: g.file.path + ".notes",
-		logItem:   filepath.Join(filepath.Dir(g.file.path), g.title.base+".log"),
+		notesItem: g.file.Path + ".notes",
+		logItem:   filepath.Join(filepath.Dir(g.file.Path), g.title.base+".log"),
 	} {
 		f, err := openBeside(path)
 		if err != nil {
@@ -257,7 +257,7 @@ func (g *ingestion) commit(ctx context.Context) (*repo.Snapshot, error) {
 		return nil, err
 	}
 	if g.file != nil {
-		if err := g.file.unchanged(); err != nil {
+		if err := g.file.Unchanged(); err != nil {
 			return nil, err
 		}
 	}

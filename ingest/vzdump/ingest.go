@@ -25,7 +25,7 @@ const Stream = "-"
 // Errors that callers tell apart, with errors.Is.
 var (
 	ErrUsage   = errors.New("wrong usage")
-	ErrChanged = errors.New("while it was being read: start again when nothing else uses it")
+	ErrChanged = ingest.ErrChanged
 )
 
 // Options says how archives are read and what becomes of them.
@@ -154,7 +154,7 @@ func (o *Options) oneGuest(list []*archive) error {
 func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*archive, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("directory %q: %w", dir, bare(err))
+		return nil, fmt.Errorf("directory %q: %w", dir, ingest.Bare(err))
 	}
 	have, err := o.known(ctx, r)
 	if err != nil {
