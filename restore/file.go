@@ -16,36 +16,17 @@ const tempPattern = ".vaultfs-restore-*"
 
 // writeFile writes a source to a file that is not there before it is whole. An
 // existing file is replaced only with force.
-func writeFile(ctx context.Context, s *Source, dest string, force bool, p *Progress) (err error) {
-	dir := filepath.Dir(dest)
-	f, err := os.CreateTemp(dir, tempPattern)
-	if err != nil {
-		return fileError(dest, err)
-	}
-	defer func() {
-		f.Close()
-		if err != nil {
-			os.Remove(f.Name())
-			err = fileError(dest, err)
+func writeFile(ctx context.Context, s *Source, dest string, force bool, p *Progress) error {
+	return create(ctx, dest, force, func(f *os.File) error {
+		err := f.Truncate(s.Size())
+		if err == nil {
+			err = (&copier{src: s, dst: f, progress: p}).copy(ctx)
 		}
-	}()
-	if err := f.Truncate(s.Size()); err != nil {
-		return err
-	}
-	c := &copier{src: s, dst: f, progress: p}
-	if err := c.copy(ctx); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := publish(f.Name(), dest, force); err != nil {
-		return err
-	}
-	return SyncDir(dir)
+		if err != nil {
+			return fileError(dest, err)
+		}
+		return nil
+	})
 }
 
 // publish gives a file its name.

@@ -128,3 +128,14 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	}
 	walk(a.rootCommand())
 }
+
+// A command of a whole day does not fill a log.
+func TestLogPause(t *testing.T) {
+	lines := 0
+	for passed := logPause(0); passed < 24*time.Hour; passed += logPause(passed) {
+		lines++
+	}
+	if lines < 50 || lines > 100 || logPause(time.Minute) != logEvery || logPause(time.Hour) != 6*time.Minute {
+		t.Errorf("%d lines", lines)
+	}
+}

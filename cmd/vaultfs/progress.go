@@ -20,21 +20,28 @@ type state struct {
 const (
 	terminalEvery = 200 * time.Millisecond
 	jsonEvery     = 2 * time.Second
-	logEvery      = 10 * time.Second
+	logEvery      = 10 * time.Second // and less often the longer it takes
 )
+
+// logPause is how long a log waits for the next line, after so much time: a tenth of
+// that, so that what takes a day has about a hundred lines.
+func logPause(passed time.Duration) time.Duration { return max(logEvery, passed/10) }
 
 // watch shows what poll says now and then, until stop is called.
 func (a *app) watch(poll func() state) (stop func()) {
-	show, every := a.print.progressLine, logEvery
+	show, pause := a.print.progressLine, logPause
+	each := func(every time.Duration) func(time.Duration) time.Duration {
+		return func(time.Duration) time.Duration { return every }
+	}
 	width := 0
 	switch {
 	case a.print.quiet:
 		return func() {}
 	case a.print.json:
-		show, every = a.print.progressEvent, jsonEvery
+		show, pause = a.print.progressEvent, each(jsonEvery)
 	default:
 		if width = a.print.terminalWidth(); width > 0 {
-			every = terminalEvery
+			pause = each(terminalEvery)
 			show = func(s state, m *meter) { a.print.progressBar(s, m, width) }
 		}
 	}
@@ -42,7 +49,7 @@ func (a *app) watch(poll func() state) (stop func()) {
 	var running sync.WaitGroup
 	running.Go(func() {
 		m := newMeter()
-		tick := time.NewTicker(every)
+		tick := time.NewTimer(pause(0))
 		defer tick.Stop()
 		for {
 			select {
@@ -50,6 +57,7 @@ func (a *app) watch(poll func() state) (stop func()) {
 				s := poll()
 				m.see(s, time.Now())
 				show(s, m)
+				tick.Reset(pause(time.Since(m.begin)))
 			case <-end:
 				if width > 0 {
 					a.print.stderr("\r\x1b[K")

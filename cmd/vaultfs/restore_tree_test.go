@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"testing"
+
+	"vaultfs/restore/tree"
 )
 
 // Of the results of several trees the exit status is that of the worst.
@@ -26,5 +28,15 @@ func TestWorse(t *testing.T) {
 				t.Errorf("%v and %v: status %d, %q", c.one, c.other, status, sentence)
 			}
 		}
+	}
+}
+
+// A script gets a name back whatever its bytes are.
+func TestLossesJSON(t *testing.T) {
+	first := []tree.Case{{Path: "a\xff", Err: errors.New("no")}, {Path: "b", Err: errors.New("no")}}
+	got := jsonLine(toLossesJSON([]tree.Failure{{Loss: tree.OwnerLost, Count: 7, First: first}}))
+	want := `[{"what":"owners not set","count":7,"first":[{"path":"a\ufffd","path_bytes":"Yf8=","reason":"no"},{"path":"b","reason":"no"}]}]` + "\n"
+	if got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

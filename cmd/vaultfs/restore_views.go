@@ -13,11 +13,7 @@ import (
 // wouldDo is a line of a dry run.
 func (p *printer) wouldDo(action tree.Action, path string) {
 	if p.json {
-		j := actionJSON{Event: string(action), Path: path}
-		if !utf8.ValidString(path) {
-			j.PathBytes = []byte(path)
-		}
-		p.object(j)
+		p.object(actionJSON{string(action), path, bytesOf(path)})
 		return
 	}
 	p.text("%-8s %s\n", action, oneLine(path))
@@ -56,8 +52,17 @@ type lossJSON struct {
 }
 
 type caseJSON struct {
-	Path   string `json:"path"`
-	Reason string `json:"reason"`
+	Path      string `json:"path"`
+	PathBytes []byte `json:"path_bytes,omitempty"` // in base64, if the path is no UTF-8
+	Reason    string `json:"reason"`
+}
+
+// bytesOf is what JSON cannot hold as a string.
+func bytesOf(path string) []byte {
+	if utf8.ValidString(path) {
+		return nil
+	}
+	return []byte(path)
 }
 
 func toLossesJSON(failures []tree.Failure) []lossJSON {
@@ -65,7 +70,7 @@ func toLossesJSON(failures []tree.Failure) []lossJSON {
 	for _, f := range failures {
 		l := lossJSON{What: string(f.Loss), Count: f.Count}
 		for _, c := range f.First {
-			l.First = append(l.First, caseJSON{c.Path, c.Err.Error()})
+			l.First = append(l.First, caseJSON{c.Path, bytesOf(c.Path), c.Err.Error()})
 		}
 		j = append(j, l)
 	}

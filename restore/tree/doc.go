@@ -20,9 +20,9 @@
 // So a file of the final name is whole, after kill -9 too, and a file that had
 // several names keeps its old content under the others.
 //
-// What is restored is made durable at the end by one syncfs(2); only a few
-// entries get an fsync(2) each, which then is quicker. Until Restore has
-// returned nothing need survive a power failure.
+// What is restored is made durable at the end by one syncfs(2) for each file
+// system; only a few entries get an fsync(2) each, which then is quicker. Until
+// Restore has returned nothing need survive a power failure.
 //
 // An error concerns one entry and does not stop the others. Only a full or
 // read-only file system, and the end of the context, end everything.
