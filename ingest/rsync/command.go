@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,6 +36,29 @@ func (o *Options) arguments(from source, m *mirror) []string {
 	}
 	args = append(args, o.Extra...)
 	return append(args, "--", from.contents(), m.tree()+"/")
+}
+
+// unfitOptions are those with which rsync copies nothing, so that what lies in
+// the mirror would be taken for the source, or takes away what it copies.
+var unfitOptions = []string{"--dry-run", "--list-only", "--only-write-batch", "--remove-source-files", "--remove-sent-files"}
+
+// checkExtra refuses options that make no backup.
+func checkExtra(options []string) error {
+	for _, option := range options {
+		name, _, _ := strings.Cut(option, "=")
+		short := len(name) > 1 && name[0] == '-' && name[1] != '-'
+		if short { // a row of letters, up to one that takes the rest as its value
+			letters, _, _ := strings.Cut(name[1:], "e")
+			if end := strings.IndexAny(letters, "fTBM@"); end >= 0 {
+				letters = letters[:end]
+			}
+			short = strings.Contains(letters, "n")
+		}
+		if short || slices.Contains(unfitOptions, name) {
+			return fmt.Errorf("%w: with rsync's option %s the mirror would not become a copy of the source, or the source would be emptied", ErrUsage, option)
+		}
+	}
+	return nil
 }
 
 // A program is the rsync of this host.

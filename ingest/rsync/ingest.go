@@ -84,6 +84,9 @@ func (o *Options) complete(text string) (from source, err error) {
 	if why := unfit(o.Name); why != "" {
 		return "", fmt.Errorf("%w: name %q %s", ErrUsage, o.Name, why)
 	}
+	if err := checkExtra(o.Extra); err != nil {
+		return "", err
+	}
 	if o.StateDir == "" {
 		if o.StateDir, err = ingest.StateDir(); err != nil {
 			return "", err

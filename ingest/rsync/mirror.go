@@ -69,8 +69,15 @@ func (m *mirror) take() (err error) {
 
 func (m *mirror) close() { _ = m.lock.Close() }
 
+// empty tells that nothing was copied yet.
+func (m *mirror) empty() bool {
+	names, err := os.ReadDir(m.tree())
+	return errors.Is(err, fs.ErrNotExist) || (err == nil && len(names) == 0)
+}
+
 // belongTo makes sure that the mirror is of that source: it would be emptied and
-// filled anew otherwise.
+// filled anew otherwise. One that nothing was ever copied to, because the source
+// was not written as it should be, belongs to nobody.
 func (m *mirror) belongTo(source string, adopt bool) error {
 	name := filepath.Join(m.dir, "source")
 	b, err := os.ReadFile(name)
@@ -78,7 +85,7 @@ func (m *mirror) belongTo(source string, adopt bool) error {
 	switch {
 	case err == nil && was == source:
 		return nil
-	case err == nil && !adopt:
+	case err == nil && !adopt && !m.empty():
 		return fmt.Errorf("is of %q, not of %q: choose another name with --name, or go on with --adopt", was, source)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,12 +240,34 @@ func TestWhatCannotBeBackedUp(t *testing.T) {
 	}
 }
 
+// With some of rsync's options there is no copy, or no source any more.
+func TestOptionsThatMakeNoBackup(t *testing.T) {
+	r, state, dir := newRepo(t), t.TempDir(), t.TempDir()
+	ok(t, os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o600))
+	for _, option := range []string{"--dry-run", "-n", "-vn", "--list-only", "--remove-source-files", "--only-write-batch=x"} {
+		made, err := Ingest(t.Context(), r, dir, Options{Name: "x", StateDir: state, Extra: []string{option}})
+		if !errors.Is(err, ErrUsage) || len(made) > 0 {
+			t.Errorf("%s: %v", option, err)
+		}
+	}
+	for _, option := range []string{"-v", "--numeric-ids", "-e/bin/nothing", "--exclude=-n"} {
+		m := one(t, r, dir, Options{Name: "x", StateDir: state, Extra: []string{option}})
+		if got := names(t, r, m.Snapshot); !slices.Equal(got, []string{"file"}) {
+			t.Errorf("%s: %q", option, got)
+		}
+	}
+}
+
 // The mirror remembers its source even when no snapshot of it was made.
 func TestTheMirrorOfAnotherSource(t *testing.T) {
 	r, state := newRepo(t), t.TempDir()
 	a, b := t.TempDir(), t.TempDir()
-	m, err := openMirror(state, "x", a, false)
+	m, err := openMirror(state, "x", "written wrongly", false)
 	ok(t, err)
+	m.close()
+	m, err = openMirror(state, "x", a, false) // nothing was copied yet
+	ok(t, err)
+	ok(t, os.WriteFile(filepath.Join(m.tree(), "copied"), nil, 0o600))
 	if _, err := Ingest(t.Context(), r, a, Options{Name: "x", StateDir: state}); !errors.Is(err, ErrBusy) {
 		t.Errorf("a mirror in use: %v", err)
 	}

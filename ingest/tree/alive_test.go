@@ -174,7 +174,7 @@ func TestNothingOutsideIsReachedThroughASwap(t *testing.T) {
 	for range 15 {
 		m := ingestOne(t, r, dir, Options{Name: "x", ForceRead: true})
 		tree := openTree(t, r, m.Snapshot)
-		for _, path := range paths(t, tree) {
+		for _, path := range allPaths(t, tree) {
 			e, err := tree.Find(t.Context(), path)
 			ok(t, err)
 			if e.IsRegular() && string(content(t, tree, path)) != "public" {

@@ -88,8 +88,8 @@ func openTree(t testing.TB, r *repo.Repo, s *repo.Snapshot) *repo.Tree {
 	return tree
 }
 
-// paths are the paths in a tree, those of directories with a slash at the end.
-func paths(t testing.TB, tree *repo.Tree) (all []string) {
+// allPaths are the paths in a tree, those of directories with a slash at the end.
+func allPaths(t testing.TB, tree *repo.Tree) (all []string) {
 	t.Helper()
 	var below func(dir *repo.Entry, at string)
 	below = func(dir *repo.Entry, at string) {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"vaultfs/ingest"
+	"vaultfs/internal/paths"
 	"vaultfs/repo"
 )
 
@@ -112,6 +113,9 @@ func (o *Options) plan(dirs []string) ([]set, error) {
 	var sets []set
 	from := map[string]string{} // source to directory
 	for _, dir := range dirs {
+		if dir == "" { // an unset variable of a script, which would be the current directory
+			return nil, fmt.Errorf("%w: the name of a directory is empty", ErrUsage)
+		}
 		path, err := filepath.Abs(dir)
 		if err != nil {
 			return nil, fmt.Errorf("directory %q: %w", dir, err)
@@ -160,6 +164,9 @@ func (s *set) ingest(ctx context.Context, r *repo.Repo, o *Options) (Made, error
 	defer session.Abort(ctx)
 	w := newWalk(session, o, s.path, &st)
 	w.leave, w.previous = leave, openPrevious(ctx, session, o, s.title)
+	if was := s.elsewhere(o, session.Previous()); was != "" {
+		w.remarks.note("the snapshot before was made of %q, not of %q: two directories want a --name each", was, s.path)
+	}
 	if o.Mirror != nil {
 		w.remarks.warnings = slices.Clone(o.Mirror.Warnings)
 	}
@@ -218,6 +225,19 @@ func (s *set) origin(o *Options) string {
 	return ingest.Printable(s.path)
 }
 
+// elsewhere is the directory that the previous snapshot was made of, if that was
+// another one: two of the same base name become one source by mistake.
+func (s *set) elsewhere(o *Options, previous *repo.Snapshot) string {
+	if o.Mirror != nil || s.dated || previous == nil {
+		return ""
+	}
+	it := previous.Item(repo.WholeTree)
+	if it == nil || it.Path == "" || it.Path == s.origin(o) {
+		return ""
+	}
+	return it.Path
+}
+
 // leave is the directories that are not looked into.
 func (s *set) leave(o *Options, root *unix.Stat_t) ([]inodeNumber, error) {
 	if o.Repository == "" {
@@ -230,7 +250,20 @@ func (s *set) leave(o *Options, root *unix.Stat_t) ([]inodeNumber, error) {
 	if st.Dev == root.Dev && st.Ino == root.Ino {
 		return nil, fmt.Errorf("%w: directory %q is the repository that the backup would go to", ErrUsage, s.dir)
 	}
+	if s.within(o.Repository) {
+		return nil, fmt.Errorf("%w: directory %q lies in the repository that the backup would go to", ErrUsage, s.dir)
+	}
 	return []inodeNumber{{st.Dev, st.Ino}}, nil
+}
+
+// within tells whether the directory lies below another one.
+func (s *set) within(other string) bool {
+	here, err := paths.Real(s.path)
+	if err != nil {
+		return false
+	}
+	there, err := paths.Real(other)
+	return err == nil && paths.Inside(there, here)
 }
 
 // unopened says why a directory cannot be backed up.

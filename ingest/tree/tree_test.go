@@ -190,7 +190,7 @@ func TestWhatIsMountedBelow(t *testing.T) {
 	ok(t, unix.Chmod(filepath.Join(dir, "tmp"), 0o1777))
 
 	s := clean(t, r, dir, Options{Name: "x"})
-	if got := paths(t, openTree(t, r, s)); !slices.Equal(got, []string{"file/", "proc/", "tmp/", "tmp/a"}) {
+	if got := allPaths(t, openTree(t, r, s)); !slices.Equal(got, []string{"file/", "proc/", "tmp/", "tmp/a"}) {
 		t.Errorf("%q", got)
 	}
 	if !slices.ContainsFunc(s.Info.Notes, func(n string) bool {
@@ -200,7 +200,7 @@ func TestWhatIsMountedBelow(t *testing.T) {
 	}
 	s = clean(t, r, dir, Options{Name: "x", OneFileSystem: true})
 	tree := openTree(t, r, s)
-	if got := paths(t, tree); !slices.Equal(got, []string{"file/", "proc/", "tmp/"}) {
+	if got := allPaths(t, tree); !slices.Equal(got, []string{"file/", "proc/", "tmp/"}) {
 		t.Errorf("%q", got)
 	}
 	if e, err := tree.Find(t.Context(), "tmp"); err != nil || e.Permissions() != 0o1777 {
@@ -213,7 +213,7 @@ func TestTheRepositoryIsLeftOut(t *testing.T) {
 	r, at := newRepoIn(t, filepath.Join(dir, "vault"))
 	ok(t, os.WriteFile(filepath.Join(dir, "a"), []byte("a"), 0o600))
 	s := clean(t, r, dir, Options{Name: "x", Repository: at})
-	if got := paths(t, openTree(t, r, s)); !slices.Equal(got, []string{"a", "vault/"}) {
+	if got := allPaths(t, openTree(t, r, s)); !slices.Equal(got, []string{"a", "vault/"}) {
 		t.Errorf("%q", got)
 	}
 	if !slices.ContainsFunc(s.Info.Notes, func(n string) bool { return strings.Contains(n, "it is the repository") }) {
@@ -221,6 +221,30 @@ func TestTheRepositoryIsLeftOut(t *testing.T) {
 	}
 	if _, err := Ingest(t.Context(), r, []string{at}, Options{Repository: at}); !errors.Is(err, ErrUsage) {
 		t.Errorf("the repository itself: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	ok(t, os.Symlink(filepath.Join(at, "packs"), link))
+	for _, below := range []string{filepath.Join(at, "packs"), link} {
+		if _, err := Ingest(t.Context(), r, []string{below}, Options{Name: "y", Repository: at}); !errors.Is(err, ErrUsage) {
+			t.Errorf("%s, of the repository: %v", below, err)
+		}
+	}
+}
+
+// Two directories of the same base name become one source, which is told.
+func TestAnotherDirectoryOfTheSameName(t *testing.T) {
+	top, r := t.TempDir(), newRepo(t)
+	for _, c := range []struct {
+		dir  string
+		told bool
+	}{{"a/web", false}, {"a/web", false}, {"b/web", true}, {"b/web", false}} {
+		dir := filepath.Join(top, c.dir)
+		ok(t, os.MkdirAll(dir, 0o700))
+		s := clean(t, r, dir, Options{})
+		told := slices.ContainsFunc(s.Info.Notes, func(n string) bool { return strings.Contains(n, "the snapshot before was made of") })
+		if s.Source != "tree/web" || told != c.told {
+			t.Errorf("%s as %s: %q", c.dir, s.Source, s.Info.Notes)
+		}
 	}
 }
 
@@ -234,7 +258,7 @@ func TestCachesAreLeftOut(t *testing.T) {
 		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	s := clean(t, r, dir, Options{Name: "x", ExcludeCaches: true})
-	if got := paths(t, openTree(t, r, s)); !slices.Equal(got, []string{"cache/", "cache/CACHEDIR.TAG", "no/", "no/CACHEDIR.TAG", "no/a"}) {
+	if got := allPaths(t, openTree(t, r, s)); !slices.Equal(got, []string{"cache/", "cache/CACHEDIR.TAG", "no/", "no/CACHEDIR.TAG", "no/a"}) {
 		t.Errorf("%q", got)
 	}
 }
@@ -290,6 +314,7 @@ func TestWhatCannotBeBackedUp(t *testing.T) {
 		{[]string{filepath.Join(dir, "absent")}, "", "does not exist", false},
 		{[]string{file}, "", "is not a directory", false},
 		{nil, "", "no directory", true},
+		{[]string{""}, "", "is empty", true},
 		{[]string{good, dir}, "x", "is for one directory", true},
 		{[]string{good, good + "/../good"}, "", "would both become the source tree/good", true},
 		{[]string{good}, "a@b", "holds an @", true},

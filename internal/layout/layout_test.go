@@ -35,7 +35,7 @@ var may = map[string][]string{
 	"internal/acl":         {},
 	"ingest":               {"chunk", "repo", "internal/nbd"},
 	"ingest/disk":          {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
-	"ingest/tree":          {"repo", "ingest"},
+	"ingest/tree":          {"repo", "ingest", "internal/paths"},
 	"ingest/rsync":         {"repo", "ingest", "ingest/tree"},
 	"ingest/tar":           {"repo", "ingest", "internal/decompress", "internal/acl"},
 	"ingest/stdin":         {"repo", "ingest"},
