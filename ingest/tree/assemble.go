@@ -23,6 +23,7 @@ type directory struct {
 	parent *directory // nil of the root
 	slot   *slot      // of this directory in its parent
 	depth  int        // how many directories it lies in, the root included
+	length int        // of its path, in bytes, with a slash at the end
 	name   string
 	handle *handle
 	entry  *repo.Entry

@@ -9,7 +9,7 @@ import (
 // links are the files with several names. Each is read once.
 type links struct {
 	mu      sync.Mutex
-	read    map[inode]repo.Content
+	read    map[inode]linked
 	reading map[inode][]*job // and who waits for it
 }
 
@@ -19,8 +19,24 @@ type inode struct {
 	number uint64
 }
 
+// linked is what was read of a file, and the state that it was in. Another name
+// that shows another state is read on its own: the file has changed since, or
+// the file system gives one number to several files.
+type linked struct {
+	content      repo.Content
+	size         int64
+	mtime, ctime repo.Timestamp
+}
+
+func linkedBy(e *repo.Entry, c repo.Content) linked {
+	return linked{c, e.Content.Size, e.Mtime, e.Ctime}
+}
+
+// of tells whether an entry shows the state that was read.
+func (l linked) of(e *repo.Entry) bool { return l == linkedBy(e, l.content) }
+
 func newLinks() *links {
-	return &links{read: map[inode]repo.Content{}, reading: map[inode][]*job{}}
+	return &links{read: map[inode]linked{}, reading: map[inode][]*job{}}
 }
 
 // claim tells what is to be done for a name of a file: its content is known; or
@@ -29,8 +45,8 @@ func (l *links) claim(j *job) (c repo.Content, known, first bool) {
 	key := j.key
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c, known = l.read[key]; known {
-		return c, true, false
+	if have, read := l.read[key]; read && have.of(j.slot.entry) {
+		return have.content, true, false
 	}
 	others, reading := l.reading[key]
 	if !reading {
@@ -50,7 +66,7 @@ func (l *links) settle(j *job, c repo.Content, ok bool) (waiting []*job) {
 	waiting = l.reading[key]
 	switch {
 	case ok:
-		l.read[key] = c
+		l.read[key] = linkedBy(j.slot.entry, c)
 		delete(l.reading, key)
 	case len(waiting) == 0:
 		delete(l.reading, key)

@@ -127,6 +127,9 @@ func (p *previous) same(now, was *repo.Entry) bool {
 	if p.links && now.Links > 1 {
 		return p.settled(now.Mtime)
 	}
+	if now.Ctime == (repo.Timestamp{}) { // a file system without any
+		return was.Ctime == now.Ctime && now.Mtime != (repo.Timestamp{}) && p.settled(now.Mtime)
+	}
 	return now.Ctime == was.Ctime && p.settled(now.Ctime)
 }
 

@@ -97,6 +97,20 @@ func TestWhatCountsAsUnchanged(t *testing.T) {
 	if future := entry(func(e *repo.Entry) { e.Mtime = stamp(1000) }); !plain.same(future, future) {
 		t.Error("a file of the future that was not touched lately is read again")
 	}
+	for _, c := range []struct {
+		what         string
+		ctime, mtime repo.Timestamp
+		same         bool
+	}{
+		{"an old mtime", repo.Timestamp{}, stamp(-100), true},
+		{"an mtime of when the walk began", repo.Timestamp{}, stamp(0), false},
+		{"no mtime either", repo.Timestamp{}, repo.Timestamp{}, false},
+		{"no mtime but a ctime", stamp(-50), repo.Timestamp{}, true},
+	} {
+		if e := entry(func(e *repo.Entry) { e.Ctime, e.Mtime = c.ctime, c.mtime }); plain.same(e, e) != c.same {
+			t.Errorf("without ctime, %s: not %v", c.what, c.same)
+		}
+	}
 	var none *previous
 	if none.same(was, was) || plain.same(was, nil) || (&previous{before: at, force: true}).same(was, was) {
 		t.Error("something is taken over from nothing")

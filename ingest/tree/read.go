@@ -58,24 +58,34 @@ func (r *reader) work(ctx context.Context) error {
 }
 
 // do reads a file, and gives what was read to all of its names. Where one name
-// has vanished the next is tried.
+// has vanished the next is tried; one that shows another state is read, too.
 func (r *reader) do(ctx context.Context, j *job) error {
-	for j != nil {
+	todo := []*job{j}
+	defer func() {
+		for _, left := range todo { // after an error
+			left.handle.release()
+		}
+	}()
+	for len(todo) > 0 {
+		j, todo = todo[0], todo[1:]
 		content, ok, err := r.file(ctx, j)
 		if err != nil {
 			j.handle.release()
 			return err
 		}
-		var next *job
 		if j.shared {
 			e := j.slot.entry
 			whole := ok && e.IsRegular() && j.key == inode{e.Device, e.Inode}
+			read := linkedBy(e, content)
 			for _, other := range r.w.links.settle(j, content, whole) {
-				if !whole {
-					next, other.shared = other, true
-				} else if err := r.w.stored(ctx, other, content); err != nil {
-					return err
+				if whole && read.of(other.slot.entry) {
+					if err := r.w.stored(ctx, other, content); err != nil {
+						return err
+					}
+					continue
 				}
+				other.shared = !whole
+				todo = append(todo, other)
 			}
 		}
 		if ok {
@@ -86,7 +96,6 @@ func (r *reader) do(ctx context.Context, j *job) error {
 		if err != nil {
 			return err
 		}
-		j = next
 	}
 	return nil
 }

@@ -104,8 +104,8 @@ func (w *walk) contents(ctx context.Context, d *directory, was *repo.Entry) erro
 	if w.o.ExcludeCaches {
 		names = w.withoutCache(d, names)
 	}
-	if d.depth == maxDepth && names.len() > 0 {
-		w.unread(d.path(""), fmt.Sprintf("lies in %d directories, one in the other: what is in it is left out", maxDepth))
+	if (d.depth == maxDepth || d.length > maxPath) && names.len() > 0 {
+		w.unread(d.path(""), fmt.Sprintf("lies in %d directories, one in the other, with a path of %d bytes: what is in it is left out", d.depth, d.length))
 		names = new(listing)
 	}
 	c := w.previous.open(ctx, was)
@@ -124,11 +124,15 @@ func (w *walk) contents(ctx context.Context, d *directory, was *repo.Entry) erro
 // maxName is the length of the longest name that can be stored, in bytes.
 const maxName = 255
 
-// maxDepth is how many directories may lie one in the other below the root. The
-// kernel takes no path of more names than half as many, but who goes from one
-// directory into the next can make any number; each takes memory and an open
-// file while the walk is in it.
-const maxDepth = 4096
+// maxDepth is how many directories may lie one in the other, the root included,
+// and maxPath how long the path of one may be, in bytes, of which something is
+// stored. The kernel takes no path of 4096 bytes, but who goes from one
+// directory into the next can make any: each takes memory and an open file as
+// long as the walk is in it, and a path that long whoever names it afterwards.
+const (
+	maxDepth = 4096
+	maxPath  = 32 << 10
+)
 
 // visit stores what a name in a directory stands for.
 func (w *walk) visit(ctx context.Context, d *directory, name string, c *cursor) error {
@@ -169,7 +173,7 @@ func (w *walk) enter(ctx context.Context, parent *directory, name string, was *r
 		return w.unopened(ctx, parent, name, err)
 	}
 	defer h.release()
-	d := &directory{w: w, parent: parent, depth: parent.depth + 1, name: name, handle: h, writer: w.session.NewDir()}
+	d := &directory{w: w, parent: parent, depth: parent.depth + 1, length: parent.length + len(name) + 1, name: name, handle: h, writer: w.session.NewDir()}
 	d.entry = entryOf(name, &st, w.devices.number(st.Dev))
 	d.slot = &slot{entry: d.entry}
 	if err := w.describeDirectory(ctx, d); err != nil {
