@@ -107,6 +107,9 @@ func listPlace(ctx context.Context, p *treePlace, o lsOptions, tell func(entry))
 
 func listBelow(ctx context.Context, p *treePlace, dir *repo.Entry, path string, o lsOptions, tell func(entry)) error {
 	for e, err := range p.tree.Entries(ctx, dir, "") {
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return err
 		}

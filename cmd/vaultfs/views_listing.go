@@ -13,15 +13,20 @@ import (
 	"vaultfs/repo"
 )
 
-// rowsAtOnce are printed as one table: of a million files nobody waits for the
-// last to see the first.
-const rowsAtOnce = 1000
+// rowsAtOnce are printed as one table, or fewer if their paths have pathsAtOnce
+// bytes together: of a million files nobody waits for the last to see the first,
+// and a path may have a million bytes.
+const (
+	rowsAtOnce  = 1000
+	pathsAtOnce = 1 << 20
+)
 
 // A listing prints files as they are found.
 type listing struct {
 	p       *printer
 	o       lsOptions
 	rows    []entry
+	paths   int // bytes of the rows' paths
 	printed bool
 }
 
@@ -32,7 +37,7 @@ func (l *listing) begun() bool { return l.printed || len(l.rows) > 0 }
 
 func (l *listing) add(e entry) {
 	l.rows = append(l.rows, e)
-	if len(l.rows) == rowsAtOnce {
+	if l.paths += len(e.path); len(l.rows) == rowsAtOnce || l.paths >= pathsAtOnce {
 		l.flush()
 	}
 }
@@ -60,7 +65,8 @@ func (l *listing) flush() {
 	default:
 		l.flushTable()
 	}
-	l.rows, l.printed = l.rows[:0], true
+	clear(l.rows)
+	l.rows, l.paths, l.printed = l.rows[:0], 0, true
 }
 
 // flushJSON prints a part of one list.
