@@ -105,7 +105,7 @@ func TestDumpDies(t *testing.T) {
 
 // TestNoServer: nothing to connect to, or not what was asked for.
 func TestNoServer(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	r := newRepo(t)
 	fails(t, r, "nothing here", on(c), `database "nothing here" does not exist`, "psql -l")
 	o := on(c)
@@ -123,7 +123,7 @@ func TestNoServer(t *testing.T) {
 
 // TestPrograms: programs that are missing, old, or lie.
 func TestPrograms(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("small")
 	c.SQL("small", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS x")
 	r := newRepo(t)

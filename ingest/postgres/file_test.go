@@ -45,7 +45,7 @@ func refused(t *testing.T, path string, o Options, words ...string) {
 
 // TestFiles: dumps that pg_dump and pg_dumpall have written before.
 func TestFiles(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE a AS SELECT i, md5(i::text) FROM generate_series(1, 3000) i; CREATE TABLE b (x int); CREATE TABLE z AS SELECT * FROM a; SELECT lo_from_bytea(0, 'large')")
 	custom, packed, plain := c.Dump("shop", "-Fc", "-Z0"), c.Dump("shop", "-Fc"), c.Dump("shop")

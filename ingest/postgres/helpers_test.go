@@ -21,6 +21,8 @@ import (
 	"vaultfs/repo/store"
 )
 
+func TestMain(m *testing.M) { testpg.Main(m) }
+
 // newRepo makes a repository that verifies itself when the test is over.
 func newRepo(t testing.TB) *repo.Repo {
 	t.Helper()

@@ -104,7 +104,7 @@ func TestAll(t *testing.T) {
 // TestHostileFunctions: who may make functions and operators in a database does not
 // have them run with the rights of who backs it up.
 func TestHostileFunctions(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("shop")
 	c.SQL("shop", `CREATE TABLE loot (who text); CREATE TABLE t (x int);
 		CREATE FUNCTION public.row_to_json(pg_catalog.pg_database) RETURNS json LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.loot VALUES (current_user); RETURN pg_catalog.row_to_json($1); END $$;
@@ -182,7 +182,7 @@ func TestConnections(t *testing.T) {
 
 // TestAdopt: another cluster behind the same name is refused.
 func TestAdopt(t *testing.T) {
-	a, b := testpg.Start(t, ""), testpg.Start(t, "")
+	a, b := testpg.Shared(t), testpg.Start(t, "")
 	r := newRepo(t)
 	o := on(a)
 	o.Name = "tunnel/postgres"
@@ -252,7 +252,7 @@ func TestStandby(t *testing.T) {
 
 // TestLocked: a table that somebody keeps locked ends the dump after a time.
 func TestLocked(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE t (x int)")
 	release := c.Hold("shop", "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
@@ -266,7 +266,7 @@ func TestLocked(t *testing.T) {
 
 // TestCountTime: what cannot be counted in time is estimated, and said to be.
 func TestCountTime(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("big")
 	c.SQL("big", "CREATE TABLE numbers AS SELECT generate_series(1, 300000) AS x; ANALYZE numbers; CREATE TABLE never (x int)")
 	r := newRepo(t)

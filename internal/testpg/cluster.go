@@ -34,17 +34,19 @@ type Cluster struct {
 func Start(t testing.TB, password string, options ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{Password: password, Port: freePort(t), t: t, bin: binaries(t)}
-	var err error
-	if c.Dir, err = os.MkdirTemp("/var/tmp", "vaultfs-pg-"); err != nil { // a socket's path must be short
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(c.Dir) })
-	c.become()
+	t.Cleanup(c.remove)
+	c.start(options)
+	return c
+}
+
+func (c *Cluster) start(options []string) {
+	c.t.Helper()
+	c.directory()
 	args := []string{"-D", c.data(), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "trust"}
-	if password != "" {
+	if c.Password != "" {
 		file := filepath.Join(c.Dir, "password")
-		if err := os.WriteFile(file, []byte(password+"\n"), 0o644); err != nil {
-			t.Fatal(err)
+		if err := os.WriteFile(file, []byte(c.Password+"\n"), 0o644); err != nil {
+			c.t.Fatal(err)
 		}
 		args = append(args[:len(args)-1], "scram-sha-256", "--pwfile="+file)
 	}
@@ -52,8 +54,24 @@ func Start(t testing.TB, password string, options ...string) *Cluster {
 	c.configure(append([]string{"unix_socket_directories = '" + c.Dir + "'", "port = " + c.Port, "listen_addresses = '127.0.0.1'",
 		"fsync = off", "max_connections = 40", "shared_buffers = 64MB"}, options...)...)
 	c.Up()
-	t.Cleanup(c.stop)
-	return c
+}
+
+// directory makes a directory whose path is short, as that of a socket must be.
+func (c *Cluster) directory() {
+	c.t.Helper()
+	var err error
+	if c.Dir, err = os.MkdirTemp("/var/tmp", "vaultfs-pg-"); err != nil {
+		c.t.Fatal(err)
+	}
+	c.become()
+}
+
+// remove ends the server and takes away all that is of it.
+func (c *Cluster) remove() {
+	if c.Dir != "" {
+		_ = c.command("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop").Run()
+		_ = os.RemoveAll(c.Dir)
+	}
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.Dir, "data") }
@@ -196,16 +214,11 @@ func freePort(t testing.TB) string {
 func (c *Cluster) Standby() *Cluster {
 	c.t.Helper()
 	s := &Cluster{Password: c.Password, Port: freePort(c.t), t: c.t, bin: c.bin}
-	var err error
-	if s.Dir, err = os.MkdirTemp("/var/tmp", "vaultfs-pg-"); err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { _ = os.RemoveAll(s.Dir) })
-	s.become()
+	c.t.Cleanup(s.remove)
+	s.directory()
 	c.run("pg_basebackup", "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-D", s.data())
 	s.configure("unix_socket_directories = '"+s.Dir+"'", "port = "+s.Port)
 	s.Up()
-	c.t.Cleanup(s.stop)
 	return s
 }
 
@@ -220,10 +233,6 @@ func (c *Cluster) configure(lines ...string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-}
-
-func (c *Cluster) stop() {
-	_ = c.command("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop").Run()
 }
 
 // Dumpall returns what pg_dumpall writes.

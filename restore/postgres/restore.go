@@ -136,7 +136,7 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	}
 	switch {
 	case there.N > 0 && there.Comment == unfinished:
-		return fmt.Errorf("the database %q is of a restore that was killed or is still at work: %w", j.o.Database, ErrExists)
+		return fmt.Errorf("the database %q, of a restore that was killed or is still at work, %w", j.o.Database, ErrExists)
 	case there.N > 0:
 		return fmt.Errorf("the database %q %w", j.o.Database, ErrExists)
 	}

@@ -19,6 +19,8 @@ import (
 	"vaultfs/restore"
 )
 
+func TestMain(m *testing.M) { testpg.Main(m) }
+
 func newRepo(t testing.TB) *repo.Repo {
 	t.Helper()
 	st, err := store.Create(filepath.Join(t.TempDir(), "repo"))
@@ -161,7 +163,7 @@ func TestRestore(t *testing.T) {
 // TestRestoreLive: rows that come while the dump is made are neither in it nor
 // counted.
 func TestRestoreLive(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("live")
 	c.SQL("live", "CREATE TABLE filler AS SELECT i, repeat('x', 500) FROM generate_series(1, 30000) i; CREATE TABLE late (i int)")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -233,7 +235,7 @@ func TestRestoreFails(t *testing.T) {
 // TestRestoreInterruptedEarly: a database that is being made when somebody
 // interrupts goes away too.
 func TestRestoreInterruptedEarly(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE t AS SELECT generate_series(1, 10) i")
 	r := newRepo(t)
@@ -243,7 +245,7 @@ func TestRestoreInterruptedEarly(t *testing.T) {
 	watched := make(chan bool)
 	go func() {
 		defer close(watched)
-		c.SQL("postgres", "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ '^CREATE DATABASE') LOOP PERFORM pg_sleep(0.001), pg_stat_clear_snapshot(); END LOOP; END $$")
+		c.SQL("postgres", "DO $$ BEGIN WHILE clock_timestamp() < now() + interval '1 minute' AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ '^CREATE DATABASE') LOOP PERFORM pg_sleep(0.001), pg_stat_clear_snapshot(); END LOOP; END $$")
 		cancel()
 	}()
 	if _, err := Restore(ctx, r, snap, on(c, "early")); !errors.Is(err, context.Canceled) {
@@ -256,7 +258,7 @@ func TestRestoreInterruptedEarly(t *testing.T) {
 // TestRestoreNotCompared: a database whose rows cannot be compared was restored all
 // the same, and stays.
 func TestRestoreNotCompared(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.SQL("postgres", "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
 	c.SQL("ascii", "SET client_encoding = 'SQL_ASCII'; CREATE TABLE \"t\xe9\" AS SELECT 1 AS x; CREATE TABLE u AS SELECT 2 AS x")
 	r := newRepo(t)
@@ -271,7 +273,7 @@ func TestRestoreNotCompared(t *testing.T) {
 
 // TestRestoreFiles: dumps that were read from files.
 func TestRestoreFiles(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS i; CREATE TABLE u (x text); INSERT INTO u VALUES (E'a\\tb\\\\'), ('-- PostgreSQL database dump complete')")
 	r := newRepo(t)

@@ -14,7 +14,7 @@ import (
 // those of older versions of pg_dump, nor by those that begin as newer ones do and
 // know the way out.
 func TestHostileScripts(t *testing.T) {
-	c := testpg.Start(t, "")
+	c := testpg.Shared(t)
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE t AS SELECT 1 AS i")
 	r := newRepo(t)
