@@ -10,8 +10,12 @@ import (
 	"vaultfs/restore/tree"
 )
 
-// wouldDo is a line of a dry run.
+// wouldDo is a line of a dry run. What stays as it is has none: it is counted
+// at the end.
 func (p *printer) wouldDo(action tree.Action, path string) {
+	if action == tree.Keep {
+		return
+	}
 	if p.json {
 		p.object(actionJSON{string(action), path, bytesOf(path)})
 		return
@@ -21,7 +25,7 @@ func (p *printer) wouldDo(action tree.Action, path string) {
 
 // actionJSON is a line of a dry run.
 type actionJSON struct {
-	Event     string `json:"event"` // "create", "replace", "keep", "remove"
+	Event     string `json:"event"` // "create", "replace", "remove"
 	Path      string `json:"path"`  // of a directory with a slash at its end
 	PathBytes []byte `json:"path_bytes,omitempty"`
 }
