@@ -35,8 +35,8 @@ If rsync could not copy some files (its codes 23 and 24) the snapshot is made
 without them, or with their older copies in the mirror, each is named, and the
 exit status is 3. If rsync fails there is no snapshot.`,
 		Example: `  vaultfs ingest rsync root@web:/srv --name web-srv
-  vaultfs ingest rsync backup@nas:/volume1/photos --name photos --rsh 'ssh -p 2222 -i /root/.ssh/nas'
-  vaultfs ingest rsync root@web:/ --name web --exclude /proc --exclude /sys --rsync-option=--one-file-system`,
+  vaultfs ingest rsync backup@nas:/volume1/photos --name photos --rsh 'ssh -p 2222'
+  vaultfs ingest rsync root@web:/ --name web --rsync-option=--one-file-system`,
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
