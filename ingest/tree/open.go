@@ -44,6 +44,18 @@ func lookAt(dir int, name string) (st unix.Stat_t, err error) {
 	return st, err
 }
 
+// isMount tells whether a file that is of another device than its directory is
+// mounted there. The files of an overlayfs may have the devices of its layers.
+// Where the kernel cannot tell (before Linux 5.8) the device decides.
+func isMount(dir int, name string) bool {
+	var st unix.Statx_t
+	err := again(func() error {
+		return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+	})
+	tells := err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0
+	return !tells || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
 // openRoot opens the directory that is to be backed up. Unlike all below it, it
 // may be named through symbolic links.
 func openRoot(path string) (*handle, unix.Stat_t, error) {

@@ -208,6 +208,36 @@ func TestWhatIsMountedBelow(t *testing.T) {
 	}
 }
 
+// The layers of an overlay may lie on several file systems, and its files then
+// have devices of their own: they are of one file system all the same.
+func TestAnOverlayIsOneFileSystem(t *testing.T) {
+	var at []string
+	for range 2 {
+		dir := t.TempDir()
+		ok(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+		t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+		at = append(at, dir)
+	}
+	merged := t.TempDir()
+	for _, dir := range []string{filepath.Join(at[1], "upper"), filepath.Join(at[1], "work")} {
+		ok(t, os.Mkdir(dir, 0o755))
+	}
+	ok(t, os.WriteFile(filepath.Join(at[0], "below"), []byte("below"), 0o600))
+	ok(t, os.WriteFile(filepath.Join(at[1], "upper", "above"), []byte("above"), 0o600))
+	ok(t, unix.Mount("overlay", merged, "overlay", 0, fmt.Sprintf("xino=off,lowerdir=%s,upperdir=%s,workdir=%s",
+		at[0], filepath.Join(at[1], "upper"), filepath.Join(at[1], "work"))))
+	t.Cleanup(func() { unix.Unmount(merged, unix.MNT_DETACH) })
+	ok(t, os.WriteFile(filepath.Join(merged, "mounted"), nil, 0o600))
+	ok(t, unix.Mount("/proc/version", filepath.Join(merged, "mounted"), "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unix.Unmount(filepath.Join(merged, "mounted"), unix.MNT_DETACH) })
+
+	r := newRepo(t)
+	s := clean(t, r, merged, Options{Name: "x", OneFileSystem: true})
+	if got := allPaths(t, openTree(t, r, s)); !slices.Equal(got, []string{"above", "below"}) {
+		t.Errorf("%q, notes %q", got, s.Info.Notes)
+	}
+}
+
 func TestTheRepositoryIsLeftOut(t *testing.T) {
 	dir := t.TempDir()
 	r, at := newRepoIn(t, filepath.Join(dir, "vault"))

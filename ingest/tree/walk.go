@@ -221,7 +221,7 @@ func (w *walk) notEntered(parent *directory, h *handle, st *unix.Stat_t) string 
 
 // file stores a regular file, now or when a reader comes to it.
 func (w *walk) file(ctx context.Context, d *directory, name string, st *unix.Stat_t, was *repo.Entry) error {
-	if w.o.OneFileSystem && st.Dev != w.device {
+	if w.o.OneFileSystem && st.Dev != w.device && isMount(d.handle.fd, name) {
 		w.remarks.note("%q is left out: it lies on another file system, which --one-file-system leaves out", w.full(d.path(name)))
 		return nil
 	}
