@@ -27,6 +27,14 @@ func TinyPacks() (undo func()) {
 	return func() { packTarget = target }
 }
 
+// ShallowTrees sets how many directories may lie one in the other, until it is
+// undone.
+func ShallowTrees(depth int) (undo func()) {
+	was := maxDepth
+	maxDepth = depth
+	return func() { maxDepth = was }
+}
+
 // ResolveIn is Resolve among snapshots that are given.
 var ResolveIn = resolve
 

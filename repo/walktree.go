@@ -15,6 +15,9 @@ import (
 // walk of as many as these takes about 170 MB of memory.
 const MaxTreeDepth = 1 << 15
 
+// maxDepth is MaxTreeDepth; tests lower it.
+var maxDepth = MaxTreeDepth
+
 // dirFacts are what a node of a directory tells of itself and of all nodes
 // below it.
 type dirFacts struct {
@@ -135,10 +138,10 @@ func (w *walker) ranges(ctx context.Context, c Content) (stored int64, err error
 // what its own entry says. Where nodes are lost, that alone tells how much was
 // in them.
 func (w *walker) directory(ctx context.Context, dir *Entry) (loss, error) {
-	if w.deep++; w.deep > MaxTreeDepth {
+	if w.deep++; w.deep > maxDepth {
 		w.deep--
 		var l loss
-		l.add(dirLabel(dir.Content.ID), fmt.Errorf("it lies in more than %d directories, one in the other", MaxTreeDepth), int64(dir.Below.Bytes))
+		l.add(dirLabel(dir.Content.ID), fmt.Errorf("it lies in more than %d directories, one in the other", maxDepth), int64(dir.Below.Bytes))
 		return l, nil
 	}
 	defer func() { w.deep-- }()
