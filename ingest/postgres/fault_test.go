@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"vaultfs/internal/testpg"
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
 )
 
@@ -48,7 +49,7 @@ func TestDumpDies(t *testing.T) {
 	const some = 5 << 20
 
 	t.Run("interrupted", func(t *testing.T) {
-		r, o := newRepo(t), on(c)
+		r, o := testrepo.New(t), on(c)
 		ctx, cancel := context.WithCancel(t.Context())
 		when(t, &o, some, cancel)
 		made, err := Ingest(ctx, r, []string{"bench", "postgres"}, o)
@@ -62,7 +63,7 @@ func TestDumpDies(t *testing.T) {
 		left(t, c)
 	})
 	t.Run("pg_dump killed", func(t *testing.T) {
-		r, o := newRepo(t), on(c)
+		r, o := testrepo.New(t), on(c)
 		when(t, &o, some, func() {
 			for _, pid := range children(t, "pg_dump") {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -72,7 +73,7 @@ func TestDumpDies(t *testing.T) {
 		left(t, c)
 	})
 	t.Run("backend killed", func(t *testing.T) {
-		r, o := newRepo(t), on(c)
+		r, o := testrepo.New(t), on(c)
 		when(t, &o, some, func() {
 			c.SQL("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_dump'")
 		})
@@ -85,14 +86,14 @@ func TestDumpDies(t *testing.T) {
 			t.Fatalf("a small file system cannot be mounted (the tests run as root): %v", err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-		r := newRepoIn(t, filepath.Join(dir, "repo"))
+		r := testrepo.In(t, filepath.Join(dir, "repo"))
 		if err := fails(t, r, "bench", on(c), `dumping the database "bench"`); !errors.Is(err, repo.ErrNoSpace) {
 			t.Error(err)
 		}
 		left(t, c)
 	})
 	t.Run("server killed", func(t *testing.T) {
-		r, o := newRepo(t), on(c)
+		r, o := testrepo.New(t), on(c)
 		stopped := make(chan bool)
 		when(t, &o, some, func() { c.Down(); close(stopped) })
 		fails(t, r, "bench", o, `dumping the database "bench"`, "nothing was committed")
@@ -106,7 +107,7 @@ func TestDumpDies(t *testing.T) {
 // TestNoServer: nothing to connect to, or not what was asked for.
 func TestNoServer(t *testing.T) {
 	c := testpg.Shared(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	fails(t, r, "nothing here", on(c), `database "nothing here" does not exist`, "psql -l")
 	o := on(c)
 	o.User = "nobody here"
@@ -126,7 +127,7 @@ func TestPrograms(t *testing.T) {
 	c := testpg.Shared(t)
 	c.Create("small")
 	c.SQL("small", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS x")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	o := on(c)
 	o.BinDir = t.TempDir()
 	fails(t, r, "small", o, "psql was not found", "--pg-bindir")

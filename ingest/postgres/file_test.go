@@ -12,6 +12,7 @@ import (
 	"vaultfs/internal/pg"
 	"vaultfs/internal/pgarchive"
 	"vaultfs/internal/testpg"
+	"vaultfs/internal/testrepo"
 )
 
 func write(t testing.TB, path string, b []byte) string {
@@ -37,7 +38,7 @@ func compressed(t testing.TB, b []byte, program string, args ...string) []byte {
 // refused backs up a file that must be refused.
 func refused(t *testing.T, path string, o Options, words ...string) {
 	t.Helper()
-	r := newRepo(t)
+	r := testrepo.New(t)
 	made, err := IngestFiles(t.Context(), r, []string{path}, o)
 	expect(t, made, err, words...)
 	nothing(t, r)
@@ -53,7 +54,7 @@ func TestFiles(t *testing.T) {
 	at := func(name string, b []byte) string { return write(t, filepath.Join(dir, name), b) }
 
 	t.Run("forms", func(t *testing.T) {
-		r := newRepo(t)
+		r := testrepo.New(t)
 		when := time.Date(2026, 11, 21, 18, 0, 0, 0, time.Local)
 		for name, c := range map[string]struct{ file, want []byte }{
 			"dump": {custom, custom}, "custom.gz": {compressed(t, custom, "gzip", "-c"), custom}, "backup": {packed, packed}, "sql": {plain, plain},

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,47 +16,9 @@ import (
 	"vaultfs/internal/pgarchive"
 	"vaultfs/internal/testpg"
 	"vaultfs/repo"
-	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 )
 
 func TestMain(m *testing.M) { testpg.Main(m) }
-
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) *repo.Repo {
-	t.Helper()
-	return newRepoIn(t, filepath.Join(t.TempDir(), "repo"))
-}
-
-func newRepoIn(t testing.TB, dir string) *repo.Repo {
-	t.Helper()
-	st, err := store.Create(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	password := []byte("secret")
-	cost := seal.KDF{Memory: 64, Time: 1, Threads: 1}
-	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: password, Cost: cost}); err != nil {
-		t.Fatal(err)
-	}
-	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: password, Warn: func(s string) { t.Log(s) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		result, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range result.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
-		r.Close()
-		st.Close()
-	})
-	return r
-}
 
 // on says how to reach a cluster.
 func on(c *testpg.Cluster) Options {

@@ -12,6 +12,7 @@ import (
 
 	"vaultfs/internal/pg"
 	"vaultfs/internal/testpg"
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
 )
 
@@ -21,7 +22,7 @@ func TestBench(t *testing.T) {
 	c := testpg.Start(t, "")
 	c.Create("bench")
 	c.Bench("bench", 20)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	first := one(t, r, "bench", on(c)).Snapshot
 	rep := report(t, r, first)
 	host, _ := os.Hostname()
@@ -56,7 +57,7 @@ func TestAll(t *testing.T) {
 	}
 	c.SQL("postgres", "CREATE ROLE anna PASSWORD 'x'")
 	c.SQL("postgres", "CREATE DATABASE closed ALLOW_CONNECTIONS false")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	o := on(c)
 	o.All, o.Name = true, "cluster"
 	made, err := Ingest(t.Context(), r, nil, o)
@@ -111,7 +112,7 @@ func TestHostileFunctions(t *testing.T) {
 		CREATE FUNCTION public.steal(name, text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.loot VALUES (current_user); RETURN true; END $$;
 		CREATE OPERATOR public.<> (LEFTARG = name, RIGHTARG = text, FUNCTION = public.steal);
 		ALTER DATABASE shop SET search_path = public, pg_catalog`)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	if rep := report(t, r, one(t, r, "shop", on(c)).Snapshot); len(rep.Tables) != 2 || rep.Tables[0].Estimate {
 		t.Errorf("%+v", rep.Tables)
 	}
@@ -124,7 +125,7 @@ func TestHostileFunctions(t *testing.T) {
 func TestConnections(t *testing.T) {
 	c := testpg.Start(t, "top-secret")
 	c.Create("orders")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	service := t.TempDir() + "/service.conf"
 	pass := t.TempDir() + "/pgpass"
 	if err := errors.Join(os.WriteFile(service, []byte(fmt.Sprintf("[shop]\nhost=127.0.0.1\nport=%s\nuser=postgres\ndbname=orders\n", c.Port)), 0o600),
@@ -171,7 +172,7 @@ func TestConnections(t *testing.T) {
 	is(made[0])
 
 	// Nobody is asked for a password, and none is told.
-	empty := newRepo(t)
+	empty := testrepo.New(t)
 	t.Setenv("PGPASSFILE", "/nonexistent")
 	fails(t, empty, "orders", Options{}, `dumping the database "orders"`, "no password supplied", ".pgpass")
 	wrong := strings.Replace(uri, "top-secret", "wr0ng", 1)
@@ -183,7 +184,7 @@ func TestConnections(t *testing.T) {
 // TestAdopt: another cluster behind the same name is refused.
 func TestAdopt(t *testing.T) {
 	a, b := testpg.Shared(t), testpg.Start(t, "")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	o := on(a)
 	o.Name = "tunnel/postgres"
 	one(t, r, "postgres", o)
@@ -202,7 +203,7 @@ func TestRights(t *testing.T) {
 	c := testpg.Start(t, "")
 	c.Create("shop")
 	c.SQL("shop", "CREATE ROLE reader LOGIN; CREATE TABLE open (x int); INSERT INTO open VALUES (1); GRANT SELECT ON open TO reader; CREATE TABLE secret (x int)")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	o := on(c)
 	o.User = "reader"
 	fails(t, r, "shop", o, `dumping the database "shop"`, "permission denied for table secret", "pg_read_all_data")
@@ -237,7 +238,7 @@ func TestStandby(t *testing.T) {
 	c := testpg.Start(t, "")
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE t AS SELECT generate_series(1, 7) AS x; CREATE UNLOGGED TABLE cache AS SELECT 1 AS x")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	m := one(t, r, "shop", on(c.Standby()))
 	if len(m.Warnings) != 1 || !strings.Contains(m.Warnings[0], "is a standby") || !strings.Contains(m.Warnings[0], "public.cache") {
 		t.Errorf("%q", m.Warnings)
@@ -256,7 +257,7 @@ func TestLocked(t *testing.T) {
 	c.Create("shop")
 	c.SQL("shop", "CREATE TABLE t (x int)")
 	release := c.Hold("shop", "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	o := on(c)
 	o.LockWait = 200 * time.Millisecond
 	fails(t, r, "shop", o, `dumping the database "shop"`, "statement timeout", "LOCK TABLE public.t", "pg_stat_activity", "--lock-wait")
@@ -269,7 +270,7 @@ func TestCountTime(t *testing.T) {
 	c := testpg.Shared(t)
 	c.Create("big")
 	c.SQL("big", "CREATE TABLE numbers AS SELECT generate_series(1, 300000) AS x; ANALYZE numbers; CREATE TABLE never (x int)")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	o := on(c)
 	o.CountTime = time.Nanosecond
 	rep := report(t, r, one(t, r, "big", o).Snapshot)
@@ -279,7 +280,7 @@ func TestCountTime(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, c := range []struct {
 		databases []string
 		o         Options

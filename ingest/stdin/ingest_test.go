@@ -6,49 +6,17 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
 	"go.uber.org/goleak"
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
-	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) *repo.Repo {
-	t.Helper()
-	st, err := store.Create(filepath.Join(t.TempDir(), "repo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	password := []byte("secret")
-	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: password, Cost: seal.KDF{Memory: 64, Time: 1, Threads: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: password, Warn: func(s string) { t.Log(s) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		result, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range result.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
-		r.Close()
-		st.Close()
-	})
-	return r
-}
 
 // content reads the one file of a snapshot.
 func content(t testing.TB, r *repo.Repo, s *repo.Snapshot) []byte {
@@ -73,7 +41,7 @@ func none(t testing.TB, r *repo.Repo) {
 }
 
 func TestStream(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	noise := make([]byte, 5<<20+7)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
 	for _, in := range []io.Reader{bytes.NewReader(noise), iotest.HalfReader(bytes.NewReader(noise)), iotest.DataErrReader(bytes.NewReader(noise))} {
@@ -98,7 +66,7 @@ func TestStream(t *testing.T) {
 var errTape = errors.New("the tape broke")
 
 func TestFailing(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	broken := io.MultiReader(strings.NewReader("some of it"), iotest.ErrReader(errTape))
 	for _, c := range []struct {
 		o    Options
@@ -128,7 +96,7 @@ func TestFailing(t *testing.T) {
 }
 
 func TestCommand(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	var stderr bytes.Buffer
 	m, err := Ingest(t.Context(), r, Options{
 		Name: "dump", Command: []string{"sh", "-c", "cat; echo and more; echo working >&2"}, Stdin: strings.NewReader("input, "), Stderr: &stderr,
@@ -146,7 +114,7 @@ func TestCommand(t *testing.T) {
 
 // Whoever hangs is left behind, and a command is ended.
 func TestInterrupted(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	in, out := io.Pipe()
 	defer out.Close()
 	for _, o := range []Options{{Name: "a", Stdin: in}, {Name: "a", Command: []string{"sleep", "1000"}}} {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
 )
 
@@ -50,7 +51,7 @@ func TestManyXattrs(t *testing.T) {
 	for i := range 400000 {
 		records = append(records, fmt.Sprintf("SCHILY.xattr.user.%d=", i))
 	}
-	_, report, err := stored(t, newRepo(t), new(made).add('x', "", "", pax(records...)).add('0', "a", "", "").end(), StoreOptions{})
+	_, report, err := stored(t, testrepo.New(t), new(made).add('x', "", "", pax(records...)).add('0', "a", "", "").end(), StoreOptions{})
 	if err != nil || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "more than 1024 extended attributes; 398976 are left out") {
 		t.Errorf("%+v, %v", report, err)
 	}
@@ -68,7 +69,7 @@ func TestMessagesAreShort(t *testing.T) {
 	m.add('x', "", "", pax("SCHILY.acl.access=user::rwx,group::r--,other::r--,mask::rwx,user:"+long+":rwx")).add('0', "b", "", "")
 	m.add('x', "", "", pax("SCHILY.acl.access="+long)).add('0', "c", "", "")
 	m.add('x', "", "", pax("uname="+long, "gname="+long)).add('0', "d", "", "")
-	r := newRepo(t)
+	r := testrepo.New(t)
 	tree, report, err := stored(t, r, m.end(), StoreOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ func TestRunsFarApart(t *testing.T) {
 	}
 	m := b.String() + strings.Repeat("\x00", (blockSize-b.Len()%blockSize)%blockSize) + strings.Repeat("x", n)
 	archive := new(made).add('x', "", "", pax("GNU.sparse.major=1", "GNU.sparse.minor=0", fmt.Sprintf("GNU.sparse.realsize=%d", int64(n)<<41))).add('0', "far", "", m)
-	_, _, err := stored(t, newRepo(t), archive.end(), StoreOptions{})
+	_, _, err := stored(t, testrepo.New(t), archive.end(), StoreOptions{})
 	if err == nil || !strings.Contains(err.Error(), `the member "far": it has 262154 runs of data, which lie too far from one another`) {
 		t.Error(err)
 	}

@@ -2,7 +2,6 @@ package tar
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,42 +11,10 @@ import (
 
 	"go.uber.org/goleak"
 	"vaultfs/repo"
-	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 	totree "vaultfs/restore/tree"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) *repo.Repo {
-	t.Helper()
-	st, err := store.Create(filepath.Join(t.TempDir(), "repo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	password := []byte("secret")
-	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: password, Cost: seal.KDF{Memory: 64, Time: 1, Threads: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: password, Warn: func(s string) { t.Log(s) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		result, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range result.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
-		r.Close()
-		st.Close()
-	})
-	return r
-}
 
 // run runs a command that must succeed.
 func run(t testing.TB, name string, args ...string) string {

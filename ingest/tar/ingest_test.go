@@ -19,6 +19,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
 )
 
@@ -45,7 +46,7 @@ func TestTitleOf(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, c := range []struct {
 		files []string
 		o     Options
@@ -61,7 +62,7 @@ func TestUsage(t *testing.T) {
 
 // One that fails does not stop the others.
 func TestSeveral(t *testing.T) {
-	r, dir := newRepo(t), t.TempDir()
+	r, dir := testrepo.New(t), t.TempDir()
 	good := new(made).add('0', "./a", "", "1").end()
 	for name, b := range map[string][]byte{"good.tar": good, "cut.tar": good[:700], "docker-vol-a-2026-11-20.tar": good, "docker-vol-a-2026-11-19.tar": good} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
@@ -97,7 +98,7 @@ func (c *changing) Read(p []byte) (int, error) {
 }
 
 func TestChangesMeanwhile(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for what, change := range map[string]func(file string) error{
 		"it was removed while":    os.Remove,
 		"it was replaced while":   func(f string) error { return os.Rename(archiveFile(t, []byte("other")), f) },
@@ -134,7 +135,7 @@ func TestChangesMeanwhile(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	in, out := io.Pipe()
 	go func() {
 		_, _ = out.Write(new(made).add('0', "./a", "", "1").Bytes())
@@ -153,7 +154,7 @@ func TestGzipCutOff(t *testing.T) {
 	_, _ = z.Write(new(made).add('0', "./a", "", strings.Repeat("some text ", 1000)).end())
 	z.Close()
 	for cut, says := range map[int]string{1: "the gzip data is cut off after", 9: "the gzip data is cut off after", b.Len() / 2: "the gzip data is cut off after"} {
-		_, err := Ingest(t.Context(), newRepo(t), []string{archiveFile(t, b.Bytes()[:b.Len()-cut])}, Options{})
+		_, err := Ingest(t.Context(), testrepo.New(t), []string{archiveFile(t, b.Bytes()[:b.Len()-cut])}, Options{})
 		if err == nil || !strings.Contains(err.Error(), says) || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%d bytes less: %v", cut, err)
 		}
@@ -186,7 +187,7 @@ func TestContainer(t *testing.T) {
 	if err := json.Unmarshal(b, &manifest); err != nil || len(manifest.Entries) == 0 {
 		t.Fatal(err)
 	}
-	tree, made := ingested(t, newRepo(t), file)
+	tree, made := ingested(t, testrepo.New(t), file)
 	if len(made.Warnings) > 0 {
 		t.Errorf("%q", made.Warnings)
 	}

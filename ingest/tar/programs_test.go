@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"vaultfs/internal/testrepo"
 	"vaultfs/internal/testtree"
 )
 
@@ -47,7 +48,7 @@ func TestWhatProgramsMake(t *testing.T) {
 			if out, err := c.CombinedOutput(); err != nil {
 				t.Logf("%q: %v\n%.1000s", c.Args, err, out)
 			}
-			tree, made := ingested(t, newRepo(t), archive)
+			tree, made := ingested(t, testrepo.New(t), archive)
 			if len(made.Warnings) > 0 {
 				t.Errorf("warnings:\n%s", strings.Join(made.Warnings, "\n"))
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"vaultfs/internal/acl"
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
 )
 
@@ -123,7 +124,7 @@ func TestMembers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tree, report, err := stored(t, newRepo(t), c.archive.end(), StoreOptions{Time: aTime})
+			tree, report, err := stored(t, testrepo.New(t), c.archive.end(), StoreOptions{Time: aTime})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +149,7 @@ func TestAttributes(t *testing.T) {
 		add('g', "", "", pax("gid=4000000000")).add('3', "c", "", "").
 		add('x', "", "", pax("SCHILY.acl.access=user::rwx,user:nobody-knows:rwx,group::r-x,mask::rwx,other::r-x", "SCHILY.acl.default=nonsense")).add('5', "d", "", "").
 		end()
-	tree, report, err := stored(t, newRepo(t), archive, StoreOptions{Time: aTime})
+	tree, report, err := stored(t, testrepo.New(t), archive, StoreOptions{Time: aTime})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,19 +196,19 @@ func TestLook(t *testing.T) {
 	var got string
 	errNo := errors.New("that cannot be")
 	look := map[string]func([]byte) error{"etc/vzdump/pct.conf": func(b []byte) error { got = string(b); return nil }}
-	tree, _, err := stored(t, newRepo(t), archive, StoreOptions{Look: look})
+	tree, _, err := stored(t, testrepo.New(t), archive, StoreOptions{Look: look})
 	if err != nil || got != "arch: amd64\n" || !strings.Contains(listing(t, tree), "pct.conf = arch") {
 		t.Errorf("%q, %v", got, err)
 	}
 	look["etc/vzdump/pct.conf"] = func([]byte) error { return errNo }
-	if _, _, err := stored(t, newRepo(t), archive, StoreOptions{Look: look}); !errors.Is(err, errNo) {
+	if _, _, err := stored(t, testrepo.New(t), archive, StoreOptions{Look: look}); !errors.Is(err, errNo) {
 		t.Errorf("%v", err)
 	}
 }
 
 // An archive that is not whole is an error, wherever it is cut off.
 func TestNotWhole(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	whole := new(made).add('5', "./", "", "").add('x', "", "", pax("path=a long name")).add('0', "a", "", strings.Repeat("content ", 200)).end()
 	for n := 1; n < len(whole)-blockSize; n += 171 {
 		_, _, err := stored(t, r, whole[:n], StoreOptions{})
@@ -266,7 +267,7 @@ func TestRefused(t *testing.T) {
 		"sparse: endless line": {new(made).add('x', "", "", pax("GNU.sparse.major=1", "GNU.sparse.realsize=10")).add('0', "a", "", strings.Repeat("1", 512)).end(), "a map of its data"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRepo(t)
+			r := testrepo.New(t)
 			_, _, err := stored(t, r, c.archive, StoreOptions{})
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v", err)
@@ -283,7 +284,7 @@ func TestManyWarnings(t *testing.T) {
 	for range maxWarnings + 5 {
 		m.add('0', "../x", "", "")
 	}
-	_, report, err := stored(t, newRepo(t), m.end(), StoreOptions{})
+	_, report, err := stored(t, testrepo.New(t), m.end(), StoreOptions{})
 	if err != nil || len(report.Warnings) != maxWarnings+1 || report.Warnings[maxWarnings] != "and 5 more of the like" {
 		t.Errorf("%d warnings, %v", len(report.Warnings), err)
 	}

@@ -51,6 +51,7 @@ var may = map[string][]string{
 	"internal/testguest":   {},
 	"internal/testpg":      {},
 	"internal/testtree":    {},
+	"internal/testrepo":    {"repo", "repo/seal", "repo/store"},
 	"internal/layout":      {},
 	"cmd/vaultfs": {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "ingest/tree", "ingest/rsync", "ingest/tar",
 		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/paths"},

@@ -16,43 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 	"vaultfs/ingest/tar"
 	fromtree "vaultfs/ingest/tree"
+	"vaultfs/internal/testrepo"
 	"vaultfs/internal/testtree"
 	"vaultfs/repo"
-	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) *repo.Repo {
-	t.Helper()
-	st, err := store.Create(filepath.Join(t.TempDir(), "repo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	password := []byte("secret")
-	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: password, Cost: seal.KDF{Memory: 64, Time: 1, Threads: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: password, Warn: func(s string) { t.Log(s) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		result, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range result.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
-		r.Close()
-		st.Close()
-	})
-	return r
-}
 
 // run runs a command that must succeed and say nothing.
 func run(t testing.TB, env string, name string, args ...string) {
@@ -128,7 +97,7 @@ func nasty(t testing.TB) string {
 
 func TestRoundTrip(t *testing.T) {
 	dir := nasty(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	made, err := fromtree.Ingest(t.Context(), r, []string{dir}, fromtree.Options{Verify: true})
 	if err != nil || len(made[0].Warnings) > 0 {
 		t.Fatal(err, made)
@@ -163,7 +132,7 @@ func TestContainer(t *testing.T) {
 	pct := []string{"tar", "xpf", packed, "--totals=USR1", "--numeric-owner", "--xattrs", "--xattrs-include=user.*", "--xattrs-include=security.capability", "--acls", "--warning=no-timestamp"}
 	want := t.TempDir()
 	run(t, "", "tar", append(pct[1:], "-C", want)...)
-	tree := stored(t, newRepo(t), packed)
+	tree := stored(t, testrepo.New(t), packed)
 	packed = filepath.Join(t.TempDir(), "written.tar")
 	if err := os.WriteFile(packed, written(t, tree, tree.Root()), 0o600); err != nil {
 		t.Fatal(err)
@@ -201,7 +170,7 @@ func TestPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	r := newRepo(t)
+	r := testrepo.New(t)
 	made, err := fromtree.Ingest(t.Context(), r, []string{dir}, fromtree.Options{Verify: true})
 	if err != nil {
 		t.Fatal(err)
