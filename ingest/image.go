@@ -5,6 +5,7 @@ package ingest
 
 import (
 	"context"
+	"io"
 	"sync/atomic"
 )
 
@@ -28,6 +29,21 @@ type Progress struct {
 	Total atomic.Int64 // bytes of data to read, as far as is known
 	Read  atomic.Int64 // bytes read from the source
 	Done  atomic.Int64 // bytes read, cut and stored or found
+}
+
+// Reader is r, and what is read of it counts as read and done.
+func (p *Progress) Reader(r io.Reader) io.Reader { return progressReader{r, p} }
+
+type progressReader struct {
+	r io.Reader
+	p *Progress
+}
+
+func (r progressReader) Read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	r.p.Read.Add(int64(n))
+	r.p.Done.Add(int64(n))
+	return n, err
 }
 
 // DataBytes adds up the data of an image.

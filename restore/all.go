@@ -35,7 +35,7 @@ func All(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, dir string, o O
 }
 
 func all(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, dir string, o Options) (done []*Written, err error) {
-	release, err := pin(ctx, r, snap)
+	release, err := Pin(ctx, r, snap)
 	if err != nil {
 		return nil, err
 	}

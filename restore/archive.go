@@ -59,7 +59,7 @@ func Archive(ctx context.Context, r *repo.Repo, snap *repo.Snapshot) (*Source, e
 // that is to be made, or a directory that is there, in which the archive has its
 // own name.
 func WriteArchive(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, dest string, o Options) (*Written, error) {
-	release, err := pin(ctx, r, snap)
+	release, err := Pin(ctx, r, snap)
 	if err != nil {
 		return nil, err
 	}

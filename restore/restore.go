@@ -37,7 +37,7 @@ func Item(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, it repo.Item, 
 	if err != nil {
 		return nil, err
 	}
-	release, err := pin(ctx, r, snap)
+	release, err := Pin(ctx, r, snap)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (s *Source) write(ctx context.Context, t target, o Options) (_ *Written, er
 	return s.written(t.path), nil
 }
 
-// pin keeps the snapshot from being collected until release is called.
-func pin(ctx context.Context, r *repo.Repo, snap *repo.Snapshot) (release func(), err error) {
+// Pin keeps the snapshot from being collected until release is called.
+func Pin(ctx context.Context, r *repo.Repo, snap *repo.Snapshot) (release func(), err error) {
 	p, err := r.Pin(ctx, "restore", snap)
 	if err != nil {
 		return nil, err

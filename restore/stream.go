@@ -58,7 +58,7 @@ func stream(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, w io.Writer,
 	if o.Progress == nil {
 		o.Progress = new(Progress)
 	}
-	release, err := pin(ctx, r, snap)
+	release, err := Pin(ctx, r, snap)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (a *app) restoreTreeStream(c *cobra.Command, r *repo.Repo, snap *repo.Snaps
 	if !p.entry.IsRegular() {
 		return usage(c, "%s is no regular file: only that can be written to standard output as it is; a directory can with --format tar", p.named())
 	}
-	release, err := pin(c.Context(), r, snap)
+	release, err := restore.Pin(c.Context(), r, snap)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (a *app) restoreTar(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p 
 	case o.delete || o.dry || (o.overwrite != "" && !o.force()):
 		return usage(c, "--format tar makes one file, which --force replaces: leave out --overwrite, --delete and --dry-run")
 	}
-	release, err := pin(ctx, r, snap)
+	release, err := restore.Pin(ctx, r, snap)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (a *app) restoreTree(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p
 	if err := a.mayOverwrite(c, snap, p, o); err != nil {
 		return err
 	}
-	release, err := pin(ctx, r, snap)
+	release, err := restore.Pin(ctx, r, snap)
 	if err != nil {
 		return err
 	}
@@ -59,15 +59,6 @@ func (a *app) putBack(ctx context.Context, p *treePlace, dest string, o restoreO
 	report, err := tree.Restore(ctx, p.tree, p.entry, dest, with)
 	stop()
 	return report, time.Since(begin), err
-}
-
-// pin keeps a snapshot from being collected until release is called.
-func pin(ctx context.Context, r *repo.Repo, snap *repo.Snapshot) (release func(), err error) {
-	p, err := r.Pin(ctx, "restore", snap)
-	if err != nil {
-		return nil, err
-	}
-	return func() { _ = p.Release(context.WithoutCancel(ctx)) }, nil // a lease that stays is broken by the next session
 }
 
 // restoreStatus is how a restore of a tree ends: what was lost has been told.
@@ -150,7 +141,7 @@ func (a *app) restoreMixed(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, 
 		}
 		trees = append(trees, p)
 	}
-	release, err := pin(ctx, r, snap)
+	release, err := restore.Pin(ctx, r, snap)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"vaultfs/internal/testrepo"
 )
 
 // cutImages are images of a disk of 6 MiB that a copy may break off
@@ -34,7 +36,7 @@ var cutImages = []struct{ file, format, options, cut string }{
 // of zeros. The whole image is read, and so is it as the base of another.
 func TestCutOff(t *testing.T) {
 	chdir(t)
-	r, whole := newRepo(t), newRepo(t)
+	r, whole := testrepo.New(t), testrepo.New(t)
 	disk := guest(2, 6<<20)
 	write(t, "source", disk)
 	for _, c := range cutImages {
@@ -68,7 +70,7 @@ func TestCutOff(t *testing.T) {
 // tables point at what nobody reads.
 func TestNotCutOff(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for i, options := range []string{
 		"preallocation=metadata", "preallocation=metadata,cluster_size=2M", "preallocation=metadata,extended_l2=on",
 		"preallocation=falloc,cluster_size=4k", "cluster_size=512", "extended_l2=on,cluster_size=2M", "data_file=d.bin", "data_file=e.bin,data_file_raw=on",
@@ -90,7 +92,7 @@ func TestNotCutOff(t *testing.T) {
 // TestUnreadFormats: an image that is not read is not a raw disk either.
 func TestUnreadFormats(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	create(t, "a.qed", "qed", "1M")
 	create(t, "a.hds", "parallels", "1M")
 	for path, format := range map[string]string{"a.qed": "qed", "a.hds": "parallels"} {

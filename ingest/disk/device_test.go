@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"vaultfs/internal/testrepo"
 )
 
 // TestBlockDevice: a whole device is a raw disk, unless this host uses it.
 func TestBlockDevice(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	disk := guest(4, 3<<20+512)
 	write(t, "disk", disk)
 	device := strings.TrimSpace(run(t, "losetup", "--find", "--show", "--read-only", "disk"))

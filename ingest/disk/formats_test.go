@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vaultfs/internal/testrepo"
 )
 
 // formats are the images that one disk is made into: file name, qemu-img's
@@ -47,7 +49,7 @@ var formats = []struct{ file, format, options string }{
 // one snapshot.
 func TestEveryFormatComesBack(t *testing.T) {
 	dir := chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for k, size := range []int{5<<20 + 3*512, 512, 4096 + 512, 65536 - 512, 65536 + 512} {
 		disk := guest(byte(k), size)
 		write(t, "source", disk)
@@ -88,7 +90,7 @@ func TestEveryFormatComesBack(t *testing.T) {
 // TestOddSizes: QEMU rounds a raw disk up to sectors, and so do we.
 func TestOddSizes(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, size := range []int{0, 1, 511, 513, 4095, 4097, 65535, 65537, 1<<20 + 77} {
 		write(t, "odd.raw", guest(9, size))
 		_, it := ingestOne(t, r, "odd.raw", Options{})
@@ -106,7 +108,7 @@ func TestOddSizes(t *testing.T) {
 // QEMU does not tell.
 func TestEmptyImages(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, f := range []struct{ file, format string }{{"e.qcow2", "qcow2"}, {"e.raw", "raw"}, {"e.vmdk", "vmdk"}, {"e.vdi", "vdi"}, {"e.vhdx", "vhdx"}} {
 		create(t, f.file, f.format, "80M")
 		snapshot, it := ingestOne(t, r, f.file, Options{Name: f.format})
@@ -123,7 +125,7 @@ func TestEmptyImages(t *testing.T) {
 // TestFullDisk: every grain of every segment, and a partial one, holds data.
 func TestFullDisk(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	disk := make([]byte, r.SegmentSize()+1<<20+512)
 	noise(3, disk[:8<<20])
 	for n := 8 << 20; n < len(disk); n *= 2 {
@@ -144,7 +146,7 @@ func TestFullDisk(t *testing.T) {
 // the top one larger than both; named with and without a format.
 func TestChain(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	write(t, "base.raw", guest(1, 3<<20))
 	create(t, "mid.qcow2", "qcow2", "2M", "-b", "base.raw", "-F", "raw")
 	qemuIO(t, "qcow2", "mid.qcow2", "write -P 0x55 512k 700k", "write -z 1536k 64k")
@@ -176,7 +178,7 @@ func TestChain(t *testing.T) {
 // TestStateInImages: internal snapshots, bitmaps and an image that was not closed.
 func TestStateInImages(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	create(t, "s.qcow2", "qcow2", "4M", "-o", "lazy_refcounts=on")
 	qemuIO(t, "qcow2", "s.qcow2", "write -P 1 0 1M")
 	run(t, "qemu-img", "snapshot", "-c", "first", "s.qcow2")

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -11,8 +10,6 @@ import (
 	"testing"
 
 	"vaultfs/repo"
-	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 )
 
 // run runs a command that must succeed.
@@ -23,37 +20,6 @@ func run(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}
 	return string(out)
-}
-
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) *repo.Repo {
-	t.Helper()
-	st, err := store.Create(filepath.Join(t.TempDir(), "repo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	password := []byte("secret")
-	cost := seal.KDF{Memory: 64, Time: 1, Threads: 1}
-	if err := repo.Init(t.Context(), st, repo.InitOptions{Password: password, Cost: cost}); err != nil {
-		t.Fatal(err)
-	}
-	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: password, Warn: func(s string) { t.Log(s) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		result, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range result.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
-		r.Close()
-		st.Close()
-	})
-	return r
 }
 
 // noise fills p with what no compressor shortens.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vaultfs/internal/testrepo"
 )
 
 // patched copies an image with other bytes at an offset.
@@ -44,7 +46,7 @@ const secret = "a secret that is none of the disk's business"
 // read, and nothing but files even with AllowBacking.
 func TestNamesOutside(t *testing.T) {
 	dir := chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	write(t, filepath.Join(dir, "..", "secret.raw"), bytes.Repeat([]byte(secret), 50000))
 	outside := filepath.Join(filepath.Dir(dir), "secret.raw")
 	if err := os.Symlink(outside, "link.raw"); err != nil {
@@ -98,7 +100,7 @@ func TestLongChain(t *testing.T) {
 	for i := range maxLayers {
 		withBacking(t, fmt.Sprintf("%d.qcow2", i+1), fmt.Sprintf("%d.qcow2", i), "qcow2")
 	}
-	if err := mustFail(t, newRepo(t), []string{fmt.Sprintf("%d.qcow2", maxLayers)}, Options{}); !strings.Contains(err.Error(), "more than 64") {
+	if err := mustFail(t, testrepo.New(t), []string{fmt.Sprintf("%d.qcow2", maxLayers)}, Options{}); !strings.Contains(err.Error(), "more than 64") {
 		t.Error(err)
 	}
 }
@@ -106,7 +108,7 @@ func TestLongChain(t *testing.T) {
 // TestOddNames: what is a plain file is read, whatever its name looks like.
 func TestOddNames(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	disk := guest(5, 1<<20)
 	for i, name := range []string{"vm-T18:00.raw", "a,b=c.raw", "-n.raw", "new\nline.raw", "b\xff\xfe.raw", "x,file.driver=nbd.raw", "json:{}.raw", "%s.raw", "ü.raw"} {
 		write(t, name, disk)
@@ -138,7 +140,7 @@ func TestOddNames(t *testing.T) {
 // TestFormatIsNeverGuessed: a header in a raw disk is a guest's bytes.
 func TestFormatIsNeverGuessed(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	withBacking(t, "evil", "/etc/passwd", "raw")
 	evil := read(t, "evil")
 	for _, name := range []string{"evil", "evil.img", "evil.bin", "x.iso"} {
@@ -195,7 +197,7 @@ func TestFormatIsNeverGuessed(t *testing.T) {
 // TestQcow2State: what cannot be read right is refused.
 func TestQcow2State(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	create(t, "a.qcow2", "qcow2", "1M")
 	create(t, "d.qcow2", "qcow2", "1M", "-o", "data_file=d.bin")
 	for path, want := range map[string]string{
@@ -221,7 +223,7 @@ func TestQcow2State(t *testing.T) {
 // TestDifferencing: images that need a parent which QEMU does not read.
 func TestDifferencing(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	create(t, "a.vdi", "vdi", "1M")
 	create(t, "a.vhd", "vpc", "1M")
 	create(t, "f.vhd", "vpc", "1M", "-o", "subformat=fixed")

@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"vaultfs/ingest"
+	"vaultfs/internal/testrepo"
 	"vaultfs/repo"
 )
 
 // TestBadFiles: one sentence each, and nothing committed.
 func TestBadFiles(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	if err := os.Mkdir("dir.qcow2", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func TestBadFiles(t *testing.T) {
 // TestUsage: what makes no sense is refused before anything is opened.
 func TestUsage(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, c := range []struct {
 		files []string
 		o     Options
@@ -77,7 +78,7 @@ func TestUsage(t *testing.T) {
 // takes the named snapshot with it, and no other.
 func TestSeveralFiles(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	if err := os.Mkdir("sub", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestSeveralFiles(t *testing.T) {
 // TestStream: a raw disk of unknown size.
 func TestStream(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	segment := int(r.SegmentSize())
 	for _, size := range []int{1, 512, 4097, 3 << 20, segment, segment + 1} {
 		disk := make([]byte, size)
@@ -133,7 +134,7 @@ func TestStream(t *testing.T) {
 
 // TestEmptyStream: nothing is what a failed producer writes.
 func TestEmptyStream(t *testing.T) {
-	err := mustFail(t, newRepo(t), []string{"-"}, Options{Name: "s", Stdin: strings.NewReader("")})
+	err := mustFail(t, testrepo.New(t), []string{"-"}, Options{Name: "s", Stdin: strings.NewReader("")})
 	if !errors.Is(err, ErrEmpty) || err.Error() != "standard input was empty: nothing to back up" {
 		t.Error(err)
 	}
@@ -142,7 +143,7 @@ func TestEmptyStream(t *testing.T) {
 // TestFileNames: a file whose name is none for a source needs another one.
 func TestFileNames(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, path := range []string{"db@monday.raw", " .raw"} {
 		write(t, path, guest(1, 5000))
 		err := mustFail(t, r, []string{path}, Options{})
@@ -158,7 +159,7 @@ func TestFileNames(t *testing.T) {
 
 // TestStreamFails: a stream that breaks off is no disk.
 func TestStreamFails(t *testing.T) {
-	r := newRepo(t)
+	r := testrepo.New(t)
 	for _, want := range []error{io.ErrUnexpectedEOF, errors.New("pipe burst")} {
 		broken := io.MultiReader(bytes.NewReader(guest(1, 5<<20)), iotest.ErrReader(want))
 		if err := mustFail(t, r, []string{"-"}, Options{Name: "s", Stdin: broken}); !errors.Is(err, want) || !strings.Contains(err.Error(), "standard input") {
@@ -178,7 +179,7 @@ func TestStreamFails(t *testing.T) {
 // TestInUse: an image that QEMU writes to is refused, whatever its format.
 func TestInUse(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	create(t, "a.qcow2", "qcow2", "1M")
 	create(t, "a.raw", "raw", "1M")
 	create(t, "over.qcow2", "qcow2", "1M", "-b", "a.raw", "-F", "raw")
@@ -229,7 +230,7 @@ func TestLockedMeanwhile(t *testing.T) {
 // resized or touched during the read.
 func TestChangedMeanwhile(t *testing.T) {
 	dir := chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	write(t, "base.raw", guest(1, 8<<20))
 	create(t, "over.qcow2", "qcow2", "8M", "-b", "base.raw", "-F", "raw")
 	qemuIO(t, "qcow2", "over.qcow2", "write -P 9 1M 1M")
@@ -304,7 +305,7 @@ func replace(path string) error {
 // not know of it.
 func TestWriterDuringIngest(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	disk := make([]byte, 48<<20)
 	noise(1, disk)
 	write(t, "a.raw", disk)

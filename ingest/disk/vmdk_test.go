@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vaultfs/internal/testrepo"
 )
 
 const descriptor = `# Disk DescriptorFile
@@ -28,7 +30,7 @@ ddb.adapterType = "ide"
 // TestVMDKExtents: an extent is a plain file beside its descriptor.
 func TestVMDKExtents(t *testing.T) {
 	dir := chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	outside := write(t, filepath.Join(dir, "..", "outside.bin"), bytes.Repeat([]byte(secret), 50000))
 	write(t, "e,x=1:.bin", guest(1, 1<<20))
 	if err := os.Symlink(outside, "link.bin"); err != nil {
@@ -96,7 +98,7 @@ func TestVMDKExtents(t *testing.T) {
 // extent alone is no disk.
 func TestVMDKEmbedded(t *testing.T) {
 	chdir(t)
-	r := newRepo(t)
+	r := testrepo.New(t)
 	disk := guest(3, 2<<20)
 	write(t, "source", disk)
 	run(t, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", "source", "was-called.vmdk")
@@ -106,7 +108,7 @@ func TestVMDKEmbedded(t *testing.T) {
 	_, it := ingestOne(t, r, "renamed.vmdk", Options{})
 	same(t, stored(t, r, it), disk)
 
-	r = newRepo(t)
+	r = testrepo.New(t)
 	write(t, "child.vmdk", bytes.Replace(image, []byte("parentCID=ffffffff"), []byte("parentCID=fffffff1"), 1))
 	if err := mustFail(t, r, []string{"child.vmdk"}, Options{}); !strings.Contains(err.Error(), "linked clone") {
 		t.Error(err)

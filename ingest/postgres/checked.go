@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 
-	"vaultfs/ingest"
 	"vaultfs/internal/pgarchive"
 )
 
@@ -53,16 +52,3 @@ func (c *checked) end(err error) (pgarchive.Summary, error) {
 }
 
 var errStopped = errors.New("reading was stopped")
-
-// reading counts what is read.
-type reading struct {
-	r io.Reader
-	p *ingest.Progress
-}
-
-func (r reading) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	r.p.Read.Add(int64(n))
-	r.p.Done.Add(int64(n))
-	return n, err
-}

@@ -194,7 +194,7 @@ func (m *dump) dump(ctx context.Context, snapshot string) error {
 	m.report.Dump.Item = component(m.report.Database) + ".dump"
 	m.report.Dump.Form, m.report.Dump.Program, m.report.Dump.Options = pg.Custom, m.programs.Printed, dumpOptions
 	err := p.Read(func(r io.Reader) (err error) {
-		m.item, m.known, err = putArchive(ctx, m.session, &m.report, reading{r, m.o.Progress})
+		m.item, m.known, err = putArchive(ctx, m.session, &m.report, m.o.Progress.Reader(r))
 		return err
 	})
 	if err != nil {

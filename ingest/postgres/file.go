@@ -112,7 +112,7 @@ func (p *plan) ingest(ctx context.Context, r *repo.Repo, o *Options) (made Made,
 		return made, err
 	}
 	defer f.Close()
-	plain, err := decompress.NewContext(ctx, reading{f, o.Progress})
+	plain, err := decompress.NewContext(ctx, o.Progress.Reader(f))
 	if err != nil {
 		return made, err
 	}

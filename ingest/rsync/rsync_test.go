@@ -15,10 +15,9 @@ import (
 	"go.uber.org/goleak"
 	"vaultfs/ingest"
 	"vaultfs/ingest/tree"
+	"vaultfs/internal/testrepo"
 	"vaultfs/internal/testtree"
 	"vaultfs/repo"
-	"vaultfs/repo/seal"
-	"vaultfs/repo/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,30 +27,6 @@ func ok(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// newRepo makes a repository that verifies itself when the test is over.
-func newRepo(t testing.TB) *repo.Repo {
-	t.Helper()
-	st, err := store.Create(filepath.Join(t.TempDir(), "repo"))
-	ok(t, err)
-	password := []byte("secret")
-	ok(t, repo.Init(t.Context(), st, repo.InitOptions{Password: password, Cost: seal.KDF{Memory: 64, Time: 1, Threads: 1}}))
-	r, err := repo.Open(t.Context(), st, repo.OpenOptions{Password: password, Warn: func(s string) { t.Log(s) }})
-	ok(t, err)
-	t.Cleanup(func() {
-		got, err := r.Verify(context.Background(), repo.VerifyOptions{ReadData: true})
-		if err != nil {
-			t.Errorf("verify: %v", err)
-		} else {
-			for _, f := range got.Findings {
-				t.Errorf("verify: %s: %v", f.Object, f.Err)
-			}
-		}
-		r.Close()
-		st.Close()
-	})
-	return r
 }
 
 // one is an ingest that must make a snapshot.
@@ -91,7 +66,7 @@ func remoteShell(t testing.TB) (shell, called string) {
 func TestTheMirrorIsAsTheSource(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "nasty")
 	testtree.Make(t, source)
-	r, state := newRepo(t), t.TempDir()
+	r, state := testrepo.New(t), t.TempDir()
 	shell, _ := remoteShell(t)
 	for _, from := range []string{source, "user@host:" + source} {
 		name := fmt.Sprint("n", len(from))
@@ -120,7 +95,7 @@ func TestTheMirrorIsAsTheSource(t *testing.T) {
 }
 
 func TestOnlyWhatHasChangedIsCopiedAndRead(t *testing.T) {
-	source, r := t.TempDir(), newRepo(t)
+	source, r := t.TempDir(), testrepo.New(t)
 	write := func(name, text string) { ok(t, os.WriteFile(filepath.Join(source, name), []byte(text), 0o600)) }
 	write("a", "a")
 	write("b", "b")
@@ -139,7 +114,7 @@ func TestOnlyWhatHasChangedIsCopiedAndRead(t *testing.T) {
 }
 
 func TestExcludedIsNotCopied(t *testing.T) {
-	source, r := t.TempDir(), newRepo(t)
+	source, r := t.TempDir(), testrepo.New(t)
 	for _, name := range []string{"a", "b.tmp", "c.tmp"} {
 		ok(t, os.WriteFile(filepath.Join(source, name), []byte(name), 0o600))
 	}
@@ -154,7 +129,7 @@ func TestExcludedIsNotCopied(t *testing.T) {
 // Names that look like options or hold what a shell would take for its own are
 // names.
 func TestOddSources(t *testing.T) {
-	top, r := t.TempDir(), newRepo(t)
+	top, r := t.TempDir(), testrepo.New(t)
 	t.Chdir(top)
 	shell, called := remoteShell(t)
 	for i, name := range []string{"-x", "--delete", "$(touch pwned)", "a b;touch pwned", "`touch pwned`", "a'b\"c"} {
@@ -208,7 +183,7 @@ func TestHowSourcesAreWritten(t *testing.T) {
 }
 
 func TestWhatCannotBeBackedUp(t *testing.T) {
-	top, r := t.TempDir(), newRepo(t)
+	top, r := t.TempDir(), testrepo.New(t)
 	shell, _ := remoteShell(t)
 	state := filepath.Join(top, "state")
 	good := filepath.Join(top, "good")
@@ -242,7 +217,7 @@ func TestWhatCannotBeBackedUp(t *testing.T) {
 
 // With some of rsync's options there is no copy, or no source any more.
 func TestOptionsThatMakeNoBackup(t *testing.T) {
-	r, state, dir := newRepo(t), t.TempDir(), t.TempDir()
+	r, state, dir := testrepo.New(t), t.TempDir(), t.TempDir()
 	ok(t, os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o600))
 	for _, option := range []string{"--dry-run", "-n", "-vn", "--list-only", "--remove-source-files", "--only-write-batch=x"} {
 		made, err := Ingest(t.Context(), r, dir, Options{Name: "x", StateDir: state, Extra: []string{option}})
@@ -260,7 +235,7 @@ func TestOptionsThatMakeNoBackup(t *testing.T) {
 
 // The mirror remembers its source even when no snapshot of it was made.
 func TestTheMirrorOfAnotherSource(t *testing.T) {
-	r, state := newRepo(t), t.TempDir()
+	r, state := testrepo.New(t), t.TempDir()
 	a, b := t.TempDir(), t.TempDir()
 	m, err := openMirror(state, "x", "written wrongly", false)
 	ok(t, err)
@@ -309,7 +284,7 @@ rsync warning: some files vanished before they could be transferred (code 24) at
 		{code: 99, fails: "code 99, see EXIT VALUES in rsync(1)"},
 	} {
 		t.Run(fmt.Sprint(c.code, " ", c.says), func(t *testing.T) {
-			source, r := t.TempDir(), newRepo(t)
+			source, r := t.TempDir(), testrepo.New(t)
 			ok(t, os.WriteFile(filepath.Join(source, "file"), []byte("x"), 0o600))
 			asRsync(t, fmt.Sprintf("$real \"$@\" || exit\ncat >&2 <<'END'\n%s\nEND\nexit %d\n", c.says, c.code))
 			made, err := Ingest(t.Context(), r, source, Options{Name: "x", StateDir: t.TempDir()})
@@ -332,7 +307,7 @@ rsync warning: some files vanished before they could be transferred (code 24) at
 
 func TestWithoutRsync(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := Ingest(t.Context(), newRepo(t), t.TempDir(), Options{Name: "x", StateDir: t.TempDir()})
+	_, err := Ingest(t.Context(), testrepo.New(t), t.TempDir(), Options{Name: "x", StateDir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "rsync is not installed") {
 		t.Error(err)
 	}
@@ -341,7 +316,7 @@ func TestWithoutRsync(t *testing.T) {
 // rsync keeps what it has of a large file beside it, where the backup does not
 // take it for the file.
 func TestAnInterruptedRsync(t *testing.T) {
-	source, r, state := t.TempDir(), newRepo(t), t.TempDir()
+	source, r, state := t.TempDir(), testrepo.New(t), t.TempDir()
 	ok(t, os.WriteFile(filepath.Join(source, "large"), testtree.Noise(1, 20<<20), 0o600))
 	o := Options{Name: "x", StateDir: state, Extra: []string{"--bwlimit=4M"}, Progress: new(ingest.Progress)}
 	ctx, stop := context.WithCancel(t.Context())

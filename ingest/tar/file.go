@@ -33,24 +33,11 @@ func openFile(path string, p *ingest.Progress) (*source, error) {
 		return nil, err
 	}
 	p.Total.Add(f.Before.Size())
-	return &source{counter{f, p}, f}, nil
+	return &source{p.Reader(f), f}, nil
 }
 
 // openStream is standard input.
-func openStream(r io.Reader, p *ingest.Progress) *source { return &source{Reader: counter{r, p}} }
-
-// A counter tells the progress what is read.
-type counter struct {
-	r io.Reader
-	p *ingest.Progress
-}
-
-func (c counter) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.p.Read.Add(int64(n))
-	c.p.Done.Add(int64(n))
-	return n, err
-}
+func openStream(r io.Reader, p *ingest.Progress) *source { return &source{Reader: p.Reader(r)} }
 
 // modified is the time of the last change; of a stream it is now.
 func (s *source) modified() time.Time {

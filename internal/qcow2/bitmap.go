@@ -9,25 +9,6 @@ func isSet(bitmap []uint64, i int64) bool {
 	return bitmap[i/wordBits]>>(i%wordBits)&1 == 1
 }
 
-// onesBefore counts the bits set below bit end.
-func onesBefore(bitmap []uint64, end int64) int64 {
-	whole := end / wordBits
-	n := ones(bitmap[:whole])
-	if rest := end % wordBits; rest != 0 {
-		n += int64(bits.OnesCount64(bitmap[whole] & (1<<rest - 1)))
-	}
-	return n
-}
-
-// ones counts the bits set.
-func ones(bitmap []uint64) int64 {
-	n := 0
-	for _, word := range bitmap {
-		n += bits.OnesCount64(word)
-	}
-	return int64(n)
-}
-
 // nthOne finds the set bit that has n set bits before it. There must be one.
 func nthOne(bitmap []uint64, n int64) int64 {
 	i := 0

@@ -1,6 +1,10 @@
 package qcow2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"vaultfs/internal/bitset"
+)
 
 // copied marks an L1 or L2 entry whose cluster has a refcount of exactly 1.
 const copied = 1 << 63
@@ -75,7 +79,7 @@ func (v *View) readMappings(p []byte, pos, segment int64) error {
 	}
 	clusters := v.alloc.clustersOf(segment)
 	first := min(pos/entrySize, clusters)
-	next := v.layout.data + (v.alloc.before[segment]+onesBefore(bitmap, first))*clusterSize
+	next := v.layout.data + (v.alloc.before[segment]+bitset.OnesBefore(bitmap, first))*clusterSize
 	putEntries(p, pos, func(i int64) uint64 {
 		if i >= clusters || !isSet(bitmap, i) {
 			return 0

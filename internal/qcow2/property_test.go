@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+	"vaultfs/internal/bitset"
 )
 
 // checkWalk parses the file and holds it against the disk: the same clusters,
@@ -114,7 +115,7 @@ func TestBitmapsAgainstSingleBits(t *testing.T) {
 		limit := rapid.Int64Range(0, 300).Draw(t, "limit")
 		before := int64(0)
 		for i := range int64(len(bitmap)) * 64 {
-			if got := onesBefore(bitmap, i); got != before {
+			if got := bitset.OnesBefore(bitmap, i); got != before {
 				t.Fatalf("%d bits before %d, not %d", got, i, before)
 			}
 			run := int64(0)
@@ -131,7 +132,7 @@ func TestBitmapsAgainstSingleBits(t *testing.T) {
 				before++
 			}
 		}
-		if got := ones(bitmap); got != before {
+		if got := bitset.Ones(bitmap); got != before {
 			t.Fatalf("%d bits set, not %d", got, before)
 		}
 	})

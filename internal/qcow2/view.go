@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"vaultfs/internal/bitset"
 )
 
 // View is the qcow2 file of a [Source]. It is an [io.ReaderAt], does not change,
@@ -97,9 +99,9 @@ func (v *View) bitmap(segment int64) ([]uint64, error) {
 	if int64(len(bitmap))*wordBits < clusters {
 		return nil, fmt.Errorf("segment %d: bitmap of %d words for %d clusters", segment, len(bitmap), clusters)
 	}
-	if n := ones(bitmap); n != want || n != onesBefore(bitmap, clusters) {
+	if n := bitset.Ones(bitmap); n != want || n != bitset.OnesBefore(bitmap, clusters) {
 		return nil, fmt.Errorf("segment %d: bitmap has %d clusters, %d of them in the segment, the count was %d",
-			segment, n, onesBefore(bitmap, clusters), want)
+			segment, n, bitset.OnesBefore(bitmap, clusters), want)
 	}
 	return bitmap, nil
 }

@@ -4,6 +4,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+
+	"vaultfs/internal/bitset"
 )
 
 // pattern is a Source of any size whose content costs nothing: of each eight
@@ -24,7 +26,7 @@ func newPattern(size int64, word uint64) *pattern {
 
 func (p *pattern) Size() int64                           { return p.size }
 func (p *pattern) SegmentSize() int64                    { return testSegment }
-func (p *pattern) Grains(int) uint32                     { return uint32(ones(p.bitmap)) }
+func (p *pattern) Grains(int) uint32                     { return uint32(bitset.Ones(p.bitmap)) }
 func (p *pattern) GrainBitmap(int) ([]uint64, error)     { return p.bitmap, nil }
 func (p *pattern) ReadAt(b []byte, _ int64) (int, error) { return len(b), nil }
 

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+
+	"vaultfs/internal/bitset"
 )
 
 const (
@@ -96,7 +98,7 @@ func (d *disk) Grains(segment int) uint32 {
 	if n, ok := d.wrongCount[segment]; ok {
 		return n
 	}
-	return uint32(ones(d.bitmaps[segment]))
+	return uint32(bitset.Ones(d.bitmaps[segment]))
 }
 
 func (d *disk) GrainBitmap(segment int) ([]uint64, error) {

@@ -2,8 +2,9 @@ package vma
 
 import (
 	"fmt"
-	"math/bits"
 	"sort"
+
+	"vaultfs/internal/bitset"
 )
 
 const (
@@ -87,7 +88,7 @@ func (d *viewDrive) bitmap(s int64) ([]uint64, error) {
 	if int64(len(bitmap))*wordBits < grains {
 		return nil, fmt.Errorf("%v: segment %d: bitmap of %d words for %d grains", d, s, len(bitmap), grains)
 	}
-	all, inside := ones(bitmap), onesBefore(bitmap, grains)
+	all, inside := bitset.Ones(bitmap), bitset.OnesBefore(bitmap, grains)
 	if all != want || inside != want {
 		return nil, fmt.Errorf("%v: segment %d: bitmap has %d grains, %d of them in the drive, the count was %d",
 			d, s, all, inside, want)
@@ -125,7 +126,7 @@ func (v *View) find(off int64) (extent, start int64, err error) {
 	first := d.first + s*d.perSegment
 	end := min(first+d.perSegment, d.first+d.clusters)
 	startOf := func(extent int64) int64 {
-		return v.startOf(extent, d.before[s]+onesBefore(bitmap, (extent*viewSlots-first)*blocksPerCluster))
+		return v.startOf(extent, d.before[s]+bitset.OnesBefore(bitmap, (extent*viewSlots-first)*blocksPerCluster))
 	}
 	low := divideUp(first, viewSlots) // the first extent that begins in the segment
 	n := int64(sort.Search(int(max(0, divideUp(end, viewSlots)-low)), func(i int) bool { return startOf(low+int64(i)) > off }))
@@ -152,34 +153,12 @@ func (v *View) blocksBefore(cluster int64) (int64, error) {
 	d := v.driveOf(cluster)
 	s, inSegment := (cluster-d.first)/d.perSegment, (cluster-d.first)%d.perSegment
 	bitmap, err := d.bitmap(s)
-	return d.before[s] + onesBefore(bitmap, inSegment*blocksPerCluster), err
+	return d.before[s] + bitset.OnesBefore(bitmap, inSegment*blocksPerCluster), err
 }
 
 // driveOf finds the drive of a cluster, which is counted over all drives.
 func (v *View) driveOf(cluster int64) *viewDrive {
 	return v.drives[sort.Search(len(v.drives)-1, func(i int) bool { return v.drives[i+1].first > cluster })]
-}
-
-// onesBefore counts the bits set below bit end. A nil bitmap has none.
-func onesBefore(bitmap []uint64, end int64) int64 {
-	if bitmap == nil {
-		return 0
-	}
-	whole := end / wordBits
-	n := ones(bitmap[:whole])
-	if rest := end % wordBits; rest != 0 {
-		n += int64(bits.OnesCount64(bitmap[whole] & (1<<rest - 1)))
-	}
-	return n
-}
-
-// ones counts the bits set.
-func ones(bitmap []uint64) int64 {
-	n := 0
-	for _, word := range bitmap {
-		n += bits.OnesCount64(word)
-	}
-	return int64(n)
 }
 
 func divideUp(a, b int64) int64 { return (a + b - 1) / b }
