@@ -65,13 +65,14 @@ func checkExtra(options []string) error {
 type program struct {
 	path    string
 	protect bool // it has to be told not to let a shell of the other host see its arguments
+	exact   bool // it compares times to the nanosecond if it is told to
 }
 
 // version is how rsync tells its version.
 var version = regexp.MustCompile(`rsync +version v?(\d+)\.(\d+)\.(\d+)`)
 
 // findRsync looks for rsync. From 3.2.4 on it quotes arguments for the other
-// host's shell by itself.
+// host's shell by itself, from 3.1.3 on it can compare nanoseconds.
 func findRsync(ctx context.Context) (*program, error) {
 	path, err := exec.LookPath("rsync")
 	if err != nil {
@@ -88,7 +89,7 @@ func findRsync(ctx context.Context) (*program, error) {
 			digit, _ := strconv.Atoi(string(part))
 			n = n*1000 + digit
 		}
-		p.protect = n < 3_002_004
+		p.protect, p.exact = n < 3_002_004, n >= 3_001_003
 	}
 	return p, nil
 }
@@ -101,6 +102,12 @@ const stopTime = 10 * time.Second
 func (p *program) run(ctx context.Context, args []string, lock *os.File, progress *ingest.Progress) (warnings []string, err error) {
 	if p.protect {
 		args = append([]string{"--protect-args"}, args...)
+	}
+	// By default times within the same second are equal to rsync: it would not
+	// see that a file was rewritten with as many bytes, nor set the time of a
+	// directory right which its own work has just changed.
+	if p.exact {
+		args = append([]string{"--modify-window=-1"}, args...)
 	}
 	said := new(sayings)
 	c := exec.CommandContext(ctx, p.path, args...)

@@ -113,6 +113,28 @@ func TestOnlyWhatHasChangedIsCopiedAndRead(t *testing.T) {
 	}
 }
 
+// A file that is rewritten within a second, with as many bytes, is another.
+func TestTimesAreComparedToTheNanosecond(t *testing.T) {
+	source, r := t.TempDir(), testrepo.New(t)
+	name, second := filepath.Join(source, "a"), time.Now().Add(-time.Hour).Truncate(time.Second)
+	write := func(text string, nanoseconds time.Duration) {
+		ok(t, os.WriteFile(name, []byte(text), 0o600))
+		at := second.Add(nanoseconds)
+		ok(t, os.Chtimes(name, at, at))
+		ok(t, os.Chtimes(source, at, at))
+	}
+	o := Options{Name: "x", StateDir: t.TempDir()}
+	write("one", 111)
+	one(t, r, source, o)
+	write("two", 222)
+	if n := one(t, r, source, o).Snapshot.Info.Summary.BytesRead; n != 3 {
+		t.Errorf("%d bytes were read of a file that was rewritten", n)
+	}
+	if diff := testtree.RsyncDiff(t, source, filepath.Join(o.StateDir, mirrors, "x", "tree")); diff != "" {
+		t.Errorf("the mirror differs: %s", diff)
+	}
+}
+
 func TestExcludedIsNotCopied(t *testing.T) {
 	source, r := t.TempDir(), testrepo.New(t)
 	for _, name := range []string{"a", "b.tmp", "c.tmp"} {
