@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"vaultfs/repo/format"
@@ -107,6 +108,7 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	m.Structure = format.ManifestStructure{
 		Session: s.id, Source: s.options.Source, Kind: s.options.Kind, Seq: 1 + s.unreadable,
 		Time: s.time().UnixNano(), SealedSecret: s.sealed, Machine: s.options.Machine,
+		Tags: slices.Compact(slices.Sorted(slices.Values(s.options.Tags))),
 	}
 	if s.previous != nil {
 		m.Structure.Seq += s.previous.Seq

@@ -201,7 +201,7 @@ func TestNewerSnapshot(t *testing.T) {
 				t.Fatal(err)
 			}
 			first := ingestDisk(t, openDamaged(t, st), "disk/a", noise(1, 1<<16))
-			newer := append([]byte("vfsmani\x04"), bytes.Repeat([]byte{7}, 32)...)
+			newer := append([]byte("vfsmani\x05"), bytes.Repeat([]byte{7}, 32)...)
 			newer = append(binary.BigEndian.AppendUint32(newer, n), bytes.Repeat([]byte{9}, 200)...)
 			id := strings.Repeat("ab", 16)
 			if err := st.Put(t.Context(), "snapshots/"+id, newer); err != nil {

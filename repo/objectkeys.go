@@ -14,6 +14,12 @@ func newSalt() (s format.Salt) {
 
 func (r *Repo) headKey(salt format.Salt) *seal.Box { return seal.NewBox(r.secrets.HeadKey(salt)) }
 
+func (r *Repo) markKey(salt format.Salt) *seal.Box { return seal.NewBox(r.secrets.MarkKey(salt)) }
+
+func (r *Repo) policyKey(salt format.Salt) *seal.Box { return seal.NewBox(r.secrets.PolicyKey(salt)) }
+
+func (r *Repo) ledgerKey(salt format.Salt) *seal.Box { return seal.NewBox(r.secrets.LedgerKey(salt)) }
+
 func (r *Repo) runKey(session format.SnapshotID) format.KeyFunc {
 	return func(salt format.Salt) *seal.Box { return seal.NewBox(r.secrets.RunKey(session, salt)) }
 }

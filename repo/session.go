@@ -24,6 +24,7 @@ type SessionOptions struct {
 	Machine string    // what the source is: a domain's UUID; "" where that has no meaning
 	Adopt   bool      // the source may have belonged to another machine
 	Time    time.Time // of the snapshot; zero for now
+	Tags    []string  // a person's words for the snapshot
 	Verify  bool      // read back and rehash what was written before the commit
 	// Base is an earlier snapshot, mostly of the same source, from whose disks
 	// segments may be taken over; nil for none. See Session.OpenBase.

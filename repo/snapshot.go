@@ -62,6 +62,7 @@ type Snapshot struct {
 	Seq      uint64 // of the source, from 1
 	Previous string // ID of the source's snapshot before, or ""
 	Time     time.Time
+	Tags     []string // a person's words for it, sorted
 	Items    []Item
 	Info     Info
 }
@@ -94,7 +95,7 @@ func forgottenObject(id format.SnapshotID) string { return "forgotten/" + id.Str
 
 func newSnapshot(m *format.Manifest) *Snapshot {
 	st, pr := m.Structure, m.Private
-	s := &Snapshot{ID: st.Session.String(), Source: st.Source, Kind: st.Kind, Seq: st.Seq, Time: time.Unix(0, st.Time).UTC()}
+	s := &Snapshot{ID: st.Session.String(), Source: st.Source, Kind: st.Kind, Seq: st.Seq, Time: time.Unix(0, st.Time).UTC(), Tags: st.Tags}
 	if !st.Previous.IsZero() {
 		s.Previous = st.Previous.String()
 	}

@@ -435,9 +435,9 @@ func (s *spec) stream(id []byte) (all []byte) {
 // manifest reads both parts of a snapshot.
 func (s *spec) manifest(name string, b []byte) (structure, private map[uint64]any) {
 	id := unhex(strings.TrimPrefix(name, "snapshots/"))
-	s.must(string(b[:8]) == "vfsmani\x03", "manifest magic")
+	s.must(string(b[:8]) == "vfsmani\x04", "manifest magic")
 	salt, n := b[8:40], be32(b[40:])
-	aad := append(append([]byte("vfsmani\x03"), id...), b[40:44]...)
+	aad := append(append([]byte("vfsmani\x04"), id...), b[40:44]...)
 	structure = s.cbor(s.unpad(s.open(s.objectKey(s.key(7), "vaultfs manifest", id, salt), 0, aad, b[44:44+n])))
 	s.must(bytes.Equal(structure[1].([]byte), id) && len(structure) == 10, "manifest %v", structure)
 	secret := s.openSecret(id, structure[9].([]byte))

@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"internal/pg":          {},
 	"internal/pgarchive":   {},
 	"internal/acl":         {},
+	"internal/retention":   {},
 	"ingest":               {"chunk", "repo", "internal/nbd"},
 	"ingest/disk":          {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
 	"ingest/tree":          {"repo", "ingest", "internal/paths"},
@@ -54,8 +55,9 @@ var may = map[string][]string{
 	"internal/testtree":    {},
 	"internal/testrepo":    {"repo", "repo/seal", "repo/store"},
 	"internal/layout":      {},
+	"bench":                {"chunk", "repo", "repo/seal", "repo/store", "ingest"},
 	"cmd/vaultfs": {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "ingest/tree", "ingest/rsync", "ingest/tar",
-		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/paths"},
+		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/paths", "internal/retention"},
 }
 
 // doors lists who may import an outside library. What is not named here is

@@ -206,10 +206,10 @@ func FuzzManifest(f *testing.F) {
 		if m, ok := decode(forgeManifest(manifestMagic, structure, private)); ok {
 			same(t, m.Encode(testSalt, manifestKey, bodyKey), forgeManifest(manifestMagic, structure, private))
 		}
-		for _, magic := range []string{manifestMagic1, manifestMagic2} {
+		for _, magic := range []string{manifestMagic1, manifestMagic2, manifestMagic3} {
 			if m, ok := decode(forgeManifest(magic, structure, private)); ok {
 				same(t, forgeManifest(magic, marshal(&m.Structure), marshal(&m.Private)), forgeManifest(magic, structure, private))
-				if since := m.Private.since(); since > magic {
+				if since := m.since(); since > magic {
 					t.Fatalf("fields of %q in %q: %+v", since, magic, m.Private)
 				}
 			}
@@ -243,11 +243,11 @@ func TestManifestVersions(t *testing.T) {
 			t.Errorf("%q with fields of a later version: %v", c.magic, err)
 		}
 	}
-	if err := decode(forgeManifest("vfsmani\x04", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
+	if err := decode(forgeManifest("vfsmani\x05", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
 		t.Errorf("version 4: %v", err)
 	}
 	other := bytes.Repeat([]byte{0xee}, 300) // where the length of the first part stands there is something else
-	if err := decode(append([]byte("vfsmani\x04"), other...)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+	if err := decode(append([]byte("vfsmani\x05"), other...)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
 		t.Errorf("version 4 of another layout: %v", err)
 	}
 	if err := decode(append([]byte(manifestMagic), other...)); !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {

@@ -9,15 +9,16 @@ import (
 	"vaultfs/repo/seal"
 )
 
-// Manifests of version 3 are written, those of versions 1 and 2 read as well.
+// Manifests of version 4 are written, those of versions 1 to 3 read as well.
 const (
-	manifestMagic  = "vfsmani\x03"
+	manifestMagic  = "vfsmani\x04"
+	manifestMagic3 = "vfsmani\x03"
 	manifestMagic2 = "vfsmani\x02"
 	manifestMagic1 = "vfsmani\x01"
 )
 
 // manifestMagics are the versions that can be read, the newest first.
-var manifestMagics = []string{manifestMagic, manifestMagic2, manifestMagic1}
+var manifestMagics = []string{manifestMagic, manifestMagic3, manifestMagic2, manifestMagic1}
 
 // MaxManifestSize bounds a manifest object, in bytes.
 const MaxManifestSize = 16 << 20
@@ -48,6 +49,9 @@ type ManifestStructure struct {
 	Structured   []chunk.ID `cbor:"8,keyasint"`  // children, as of a structured chunk
 	SealedSecret []byte     `cbor:"9,keyasint"`  // the session's, sealed to the repository's identity
 	Machine      string     `cbor:"10,keyasint"` // what the source is: a domain's UUID
+	// Tags are a person's words for the snapshot, by which a policy may keep it:
+	// sorted, each once. Since version 4.
+	Tags []string `cbor:"11,keyasint,omitempty"`
 }
 
 // An Item is a disk, a file or a tree of a snapshot.
@@ -161,7 +165,7 @@ func DecodeManifest(id SnapshotID, key KeyFunc, bodyKey func(sealedSecret []byte
 	if err := m.openPrivate(salt, aad, rest[n:], bodyKey); err != nil {
 		return nil, err
 	}
-	if since := m.Private.since(); magic < since {
+	if since := m.since(); magic < since {
 		return nil, damaged("of version %d, with fields of version %d", magic[magicSize-1], since[magicSize-1])
 	}
 	return m, nil
@@ -194,11 +198,13 @@ func newerManifest(box *seal.Box, head, structure []byte, id SnapshotID) error {
 }
 
 // since is the magic of the first version that has all fields that are set.
-func (p *ManifestPrivate) since() string {
-	s := &p.Summary
+func (m *Manifest) since() string {
+	p, s := &m.Private, &m.Private.Summary
 	switch {
-	case s.Files|s.Dirs|s.Others|s.FilesNew|s.FilesChanged|s.FilesUnchanged|s.FilesUnread != 0:
+	case len(m.Structure.Tags) > 0:
 		return manifestMagic
+	case s.Files|s.Dirs|s.Others|s.FilesNew|s.FilesChanged|s.FilesUnchanged|s.FilesUnread != 0:
+		return manifestMagic3
 	case p.Method != "" || s.BytesDirty != 0 || slices.ContainsFunc(p.Origins, func(o ItemOrigin) bool {
 		return o != ItemOrigin{Path: o.Path, Format: o.Format, Note: o.Note}
 	}):

@@ -33,6 +33,21 @@ func (s *Secrets) HeadKey(salt [32]byte) Key {
 	return s.objectKey(s.StructureKey, "vaultfs head", salt[:])
 }
 
+// MarkKey is the key of the mark of a forgotten snapshot.
+func (s *Secrets) MarkKey(salt [32]byte) Key {
+	return s.objectKey(s.StructureKey, "vaultfs mark", salt[:])
+}
+
+// PolicyKey is the key of a policy.
+func (s *Secrets) PolicyKey(salt [32]byte) Key {
+	return s.objectKey(s.StructureKey, "vaultfs policy", salt[:])
+}
+
+// LedgerKey is the key of a part of the ledger.
+func (s *Secrets) LedgerKey(salt [32]byte) Key {
+	return s.objectKey(s.StructureKey, "vaultfs ledger", salt[:])
+}
+
 // LeaseKey is the key of the lease of a session.
 func (s *Secrets) LeaseKey(session [16]byte, salt [32]byte) Key {
 	return s.objectKey(s.StructureKey, "vaultfs lease", session[:], salt[:])
