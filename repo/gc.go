@@ -20,6 +20,8 @@ type GCOptions struct {
 	// waited for.
 	Alone    bool
 	Progress func(GCProgress) // may be nil
+	// Planned is told the plan, once, before anything is changed; may be nil.
+	Planned func(*GCPlan)
 }
 
 // DefaultMaxUnused is the share of a pack that may be unused.
@@ -28,8 +30,8 @@ const DefaultMaxUnused = 0.05
 // GCProgress tells how far a collection has come.
 type GCProgress struct {
 	Phase string // "marking", "copying", "removing", "waiting for process 17 on nas"
-	Done  int64
-	Total int64 // 0 if unknown
+	Done  int64  // bytes
+	Total int64  // 0 if unknown
 }
 
 // A GCPlan is what a collection found and means to do. Bytes are of files.
