@@ -81,8 +81,8 @@ func (r *Repo) clearDead(ctx context.Context) error {
 }
 
 // How long checkAlone waits for a rival that may be giving way, and for a lease
-// that cannot be read because it is just being committed.
-const (
+// that cannot be read because it is just being committed. Tests lower them.
+var (
 	rivalWait  = time.Second
 	commitWait = 30 * time.Second
 	rivalPoll  = 10 * time.Millisecond
