@@ -106,12 +106,11 @@ func (s *Session) manifest(info Info) *format.Manifest {
 	info.Notes = append(append([]string{}, s.notes...), info.Notes...)
 	m := &format.Manifest{}
 	m.Structure = format.ManifestStructure{
-		Session: s.id, Source: s.options.Source, Kind: s.options.Kind, Seq: 1 + s.unreadable,
+		Session: s.id, Source: s.options.Source, Kind: s.options.Kind, Seq: s.seq,
 		Time: s.time().UnixNano(), SealedSecret: s.sealed, Machine: s.options.Machine,
 		Tags: slices.Compact(slices.Sorted(slices.Values(s.options.Tags))),
 	}
 	if s.previous != nil {
-		m.Structure.Seq += s.previous.Seq
 		m.Structure.Previous, _ = format.ParseSnapshotID(s.previous.ID)
 	}
 	items := make([]format.Item, len(s.items))

@@ -52,12 +52,11 @@ type Session struct {
 	id       format.SnapshotID
 	options  SessionOptions
 	previous *Snapshot
-	// unreadable manifests may be of this source: their numbers are left free.
-	unreadable uint64
-	lease      *store.Lease
-	secret     seal.Key
-	sealed     []byte // secret, sealed to the repository's identity
-	started    time.Time
+	seq      uint64 // that the snapshot will have: see census.nextSeq
+	lease    *store.Lease
+	secret   seal.Key
+	sealed   []byte // secret, sealed to the repository's identity
+	started  time.Time
 
 	mu    sync.Mutex
 	items []Item
@@ -113,15 +112,18 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 	if err := r.rewriteLostIndex(ctx); err != nil {
 		return nil, err
 	}
-	all, err := r.Snapshots(ctx)
-	if newer := firstNewer(err); newer != nil {
+	all, err := r.takeCensus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if newer := firstNewer(errors.Join(all.errs...)); newer != nil {
 		return nil, newer
 	}
-	if err != nil {
-		r.warn(err.Error())
+	if len(all.errs) > 0 {
+		r.warn(errors.Join(all.errs...).Error())
 	}
-	for previous := latest(all, o.Source); ; {
-		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, unreadable: uint64(len(split(err))), started: time.Now()}
+	for previous := latest(all.kept, o.Source); ; {
+		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, started: time.Now()}
 		if err := s.checkMachine(); err != nil {
 			return nil, err
 		}
@@ -130,15 +132,16 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 		}
 		// From now on nobody else commits a snapshot of the source. One that
 		// was committed while the lease was being opened comes before ours.
-		all, err = r.Snapshots(ctx)
-		if newer := firstNewer(err); newer != nil {
-			return nil, errors.Join(newer, s.lease.Release(context.WithoutCancel(ctx)))
+		all, err = r.takeCensus(ctx)
+		if err == nil {
+			err = all.refusal()
 		}
-		if err != nil && len(all) == 0 {
+		if err != nil {
 			return nil, errors.Join(err, s.lease.Release(context.WithoutCancel(ctx)))
 		}
-		now := latest(all, o.Source)
+		now := latest(all.kept, o.Source)
 		if now == previous || (now != nil && previous != nil && now.ID == previous.ID) {
+			s.seq = all.nextSeq(o.Source)
 			return s, nil
 		}
 		previous = now

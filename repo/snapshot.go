@@ -106,36 +106,98 @@ func newSnapshot(m *format.Manifest) *Snapshot {
 	return s
 }
 
-// Snapshots returns all committed snapshots, oldest first. What cannot be read
-// is told in the error, which may come beside the others.
+// Snapshots returns all committed snapshots but the forgotten ones, oldest
+// first. What cannot be read is told in the error, which may come beside the
+// others.
 func (r *Repo) Snapshots(ctx context.Context) ([]*Snapshot, error) {
-	var ids []format.SnapshotID
-	err := r.store.List(ctx, "snapshots", func(i store.Info) error {
-		if id, err := format.ParseSnapshotID(strings.TrimPrefix(i.Name, "snapshots/")); err == nil {
-			ids = append(ids, id)
-		}
-		return nil
-	})
+	c, err := r.takeCensus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.kept, errors.Join(c.errs...)
+}
+
+// A census is what there is of snapshots at one moment.
+type census struct {
+	kept, forgotten []*Snapshot // oldest first; forgotten: marked, but not collected yet
+	errs            []error     // why others cannot be read
+	hidden          int         // forgotten ones that cannot be read, which are no error
+}
+
+// takeCensus reads all manifests. The marks come first: who removes a forgotten
+// snapshot removes its manifest before its mark, so that one which was forgotten
+// before the census began is never seen as kept.
+func (r *Repo) takeCensus(ctx context.Context) (*census, error) {
+	marks, err := r.marks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := r.listIDs(ctx, "snapshots/")
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(ids, func(a, b format.SnapshotID) int { return bytes.Compare(a[:], b[:]) })
-	var list []*Snapshot
-	var errs []error
+	c := new(census)
 	for _, id := range ids {
 		m, err := r.manifest(ctx, id)
 		switch {
-		case errors.Is(err, store.ErrNotFound): // forgotten meanwhile
+		case errors.Is(err, store.ErrNotFound): // collected meanwhile
+		case err != nil && marks[id] && !errors.Is(err, ErrNewerFormat):
+			c.hidden++
 		case err != nil:
-			errs = append(errs, err)
+			c.errs = append(c.errs, err)
+		case marks[id]:
+			c.forgotten = append(c.forgotten, newSnapshot(m))
 		default:
-			list = append(list, newSnapshot(m))
+			c.kept = append(c.kept, newSnapshot(m))
 		}
 	}
+	sortByTime(c.kept)
+	sortByTime(c.forgotten)
+	return c, nil
+}
+
+// listIDs lists the snapshots whose IDs stand behind a prefix that ends in "/".
+func (r *Repo) listIDs(ctx context.Context, prefix string) (ids []format.SnapshotID, err error) {
+	err = r.store.List(ctx, strings.TrimSuffix(prefix, "/"), func(i store.Info) error {
+		if id, err := format.ParseSnapshotID(strings.TrimPrefix(i.Name, prefix)); err == nil {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	return ids, err
+}
+
+func sortByTime(list []*Snapshot) {
 	slices.SortStableFunc(list, func(a, b *Snapshot) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Seq, b.Seq), strings.Compare(a.ID, b.ID))
 	})
-	return list, errors.Join(errs...)
+}
+
+// refusal is why no session may begin: a newer version was here, or nothing of
+// what there is can be read.
+func (c *census) refusal() error {
+	all := errors.Join(c.errs...)
+	if newer := firstNewer(all); newer != nil {
+		return newer
+	}
+	if len(c.kept)+len(c.forgotten) == 0 {
+		return all
+	}
+	return nil
+}
+
+// nextSeq is the number of the next snapshot of a source: above those of all
+// that exist, forgotten or not. Manifests that cannot be read may be of the
+// source: their numbers are left free.
+func (c *census) nextSeq(source string) uint64 {
+	seq := uint64(1)
+	for _, list := range [][]*Snapshot{c.kept, c.forgotten} {
+		if newest := latest(list, source); newest != nil {
+			seq = max(seq, newest.Seq+1)
+		}
+	}
+	return seq + uint64(len(c.errs)+c.hidden)
 }
 
 // manifest reads a manifest; one that was read before comes from memory.
@@ -194,11 +256,17 @@ func latest(all []*Snapshot, source string) (found *Snapshot) {
 // SOURCE or SOURCE@latest, or SOURCE@DATE or SOURCE@TIME, which is the newest
 // snapshot at or before the end of that day, second or time zone's instant.
 func (r *Repo) Resolve(ctx context.Context, ref string) (*Snapshot, error) {
-	all, err := r.Snapshots(ctx)
-	if err != nil && len(all) == 0 {
+	c, err := r.takeCensus(ctx)
+	if err != nil {
 		return nil, err
 	}
-	found, missing := resolve(all, ref)
+	if err = errors.Join(c.errs...); err != nil && len(c.kept) == 0 {
+		return nil, err
+	}
+	found, missing := resolve(c.kept, ref)
+	if missing != nil {
+		missing = c.explain(ref, missing)
+	}
 	if missing != nil && err != nil {
 		return nil, errors.Join(missing, err) // it may be the one that cannot be read
 	}
@@ -207,6 +275,16 @@ func (r *Repo) Resolve(ctx context.Context, ref string) (*Snapshot, error) {
 			found.Time.Local().Format(time.DateTime)))
 	}
 	return found, missing
+}
+
+// explain says of a snapshot that is not found that it was forgotten, if it was.
+func (c *census) explain(ref string, missing error) error {
+	s, err := resolve(c.forgotten, ref)
+	if err != nil {
+		return missing
+	}
+	return fmt.Errorf("snapshot %s: %w: it was forgotten (%s of %s, of %s), and the next `vaultfs gc` removes what only it needs",
+		ref, ErrNotFound, s.Short(), s.Source, s.Time.Local().Format(time.DateTime))
 }
 
 func resolve(all []*Snapshot, ref string) (*Snapshot, error) {
