@@ -61,25 +61,6 @@ func (r *Repo) Sessions(ctx context.Context) ([]SessionInfo, error) {
 	return list, nil
 }
 
-// clearDead breaks the leases whose owners are gone, and removes what their
-// writing left unnamed.
-func (r *Repo) clearDead(ctx context.Context) error {
-	sessions, err := r.Sessions(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range sessions {
-		if s.Alive {
-			continue
-		}
-		if err := r.store.BreakLease(ctx, s.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-	}
-	_, err = r.store.CleanTemp(ctx)
-	return err
-}
-
 // How long checkAlone waits for a rival that may be giving way, and for a lease
 // that cannot be read because it is just being committed. Tests lower them.
 var (
