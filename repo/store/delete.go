@@ -20,10 +20,16 @@ func (d *Dir) Delete(ctx context.Context, name string) error {
 		return describe("delete", name, err)
 	}
 	d.handles.drop(name)
+	d.leave(name)
+	return nil
+}
+
+// leave removes the directory of an object that has left it, if it was the last
+// and the directory is two levels down.
+func (d *Dir) leave(name string) {
 	if dir := path.Dir(name); strings.Contains(dir, "/") {
 		d.removeIfEmpty(dir)
 	}
-	return nil
 }
 
 // removeIfEmpty fails silently: an empty directory does no harm. For the same
