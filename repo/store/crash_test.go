@@ -23,10 +23,10 @@ func crashEverywhere(t *testing.T, c crippled, prepare, work func(d *Dir) error,
 	t.Helper()
 	for n := 1; ; n++ {
 		m := NewMem()
-		must(t, prepare(c.over(t, &memFS{m})))
+		must(t, prepare(c.over(t, &memFS{m: m})))
 		before := m.Ops()
 		m.CrashAt(before + n)
-		err := work(c.over(t, &memFS{m}))
+		err := work(c.over(t, &memFS{m: m}))
 		reached := m.Ops() == before+n
 		if reached && err == nil && !strings.HasPrefix(m.Trace()[before+n-1], "rmdir") && !cleansUp(m.Trace()[before+n-1]) {
 			t.Fatalf("step %d (%s) crashed and nobody noticed", n, m.Trace()[before+n-1])
@@ -39,7 +39,7 @@ func crashEverywhere(t *testing.T, c crippled, prepare, work func(d *Dir) error,
 			if seed == 0 {
 				after = m.Kill()
 			}
-			if bad := verify(c.over(t, &memFS{after}), err); bad != nil {
+			if bad := verify(c.over(t, &memFS{m: after}), err); bad != nil {
 				t.Fatalf("crash at step %d, outcome %d, work said %v: %v\n%s", n, seed, err, bad, strings.Join(m.Trace(), "\n"))
 			}
 		}
@@ -181,7 +181,7 @@ func TestBreakCrashes(t *testing.T) {
 		// The steps are few: unlink, syncdir, and none more.
 		for n := 1; n <= 3; n++ {
 			m := NewMem()
-			d := c.over(t, &memFS{m})
+			d := c.over(t, &memFS{m: m})
 			must(t, prepare(d))
 			m.CrashAt(m.Ops() + n)
 			err := work(d)
@@ -189,7 +189,7 @@ func TestBreakCrashes(t *testing.T) {
 				t.Fatalf("step %d: %v", n, err)
 			}
 			for seed := range uint64(outcomes) {
-				after := c.over(t, &memFS{m.Crash(rand.New(rand.NewPCG(seed, 0)))})
+				after := c.over(t, &memFS{m: m.Crash(rand.New(rand.NewPCG(seed, 0)))})
 				if has, _ := whole(after, "snapshots/s1", nil); has {
 					t.Fatal("the object is there")
 				}
@@ -238,11 +238,11 @@ func TestDeleteCrashes(t *testing.T) {
 func TestPutIntoDirectoryOfAnother(t *testing.T) {
 	onVariants(t, func(t *testing.T, c crippled) {
 		m := NewMem()
-		other, d := c.over(t, &memFS{m}), c.over(t, &memFS{m})
+		other, d := c.over(t, &memFS{m: m}), c.over(t, &memFS{m: m})
 		must(t, other.mkdirAll("packs/s"))
 		must(t, d.Put(ctx, "packs/s/a", []byte("a")))
 		for seed := range uint64(outcomes) {
-			sameContent(t, c.over(t, &memFS{m.Crash(rand.New(rand.NewPCG(seed, 0)))}), "packs/s/a", []byte("a"))
+			sameContent(t, c.over(t, &memFS{m: m.Crash(rand.New(rand.NewPCG(seed, 0)))}), "packs/s/a", []byte("a"))
 		}
 	})
 }
@@ -310,7 +310,7 @@ func failEverywhere(t *testing.T, c crippled, name string, work func(*Dir) error
 	t.Helper()
 	for n := 1; ; n++ {
 		m := NewMem()
-		d := c.over(t, &memFS{m})
+		d := c.over(t, &memFS{m: m})
 		m.FailOp(n, errno)
 		err := work(d)
 		steps := m.Trace()
@@ -327,7 +327,7 @@ func failEverywhere(t *testing.T, c crippled, name string, work func(*Dir) error
 		if strings.HasPrefix(steps[n-1], "sync #") && slices.Contains(steps[n:], steps[n-1]) {
 			t.Fatalf("%s: a failed sync was tried again: %q", name, steps)
 		}
-		must(t, cleanAndEmpty(c.over(t, &memFS{m.Kill()})))
+		must(t, cleanAndEmpty(c.over(t, &memFS{m: m.Kill()})))
 		if got := leftovers(t, d, "."); len(got) > 0 {
 			t.Fatalf("%s, step %d (%s) failed, and left %v", name, n, steps[n-1], got)
 		}

@@ -37,7 +37,7 @@ func NewMem() *Mem {
 }
 
 // Store opens a store over the disk.
-func (m *Mem) Store() (*Dir, error) { return newDir(&memFS{m}) }
+func (m *Mem) Store() (*Dir, error) { return newDir(&memFS{m: m}) }
 
 // Ops returns how many operations there were.
 func (m *Mem) Ops() int { return len(m.Trace()) }

@@ -9,10 +9,13 @@ import (
 type memFile struct {
 	m    *Mem
 	node *memNode
+	p    *Process // that opened it, or nil
 }
 
 func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
-	f.m.mu.Lock()
+	if err := f.m.lock(f.p); err != nil {
+		return 0, err
+	}
 	defer f.m.mu.Unlock()
 	if f.m.crashed {
 		return 0, ErrCrashed
@@ -22,7 +25,9 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 
 // modify is an operation on the content. It is told of a failure, not of a crash.
 func (f *memFile) modify(op string, fn func(err error)) error {
-	f.m.mu.Lock()
+	if err := f.m.begin(f.p, op, f.node); err != nil {
+		return err
+	}
 	defer f.m.mu.Unlock()
 	err := f.m.step(op, f.node)
 	if !f.m.crashed {
@@ -60,7 +65,9 @@ func (f *memFile) sync() error {
 }
 
 func (f *memFile) tryLock(exclusive bool) (bool, error) {
-	f.m.mu.Lock()
+	if err := f.m.begin(f.p, "lock", f.node); err != nil {
+		return false, err
+	}
 	defer f.m.mu.Unlock()
 	if f.m.crashed {
 		return false, ErrCrashed
@@ -80,5 +87,8 @@ func (f *memFile) Close() error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	f.node.unlock(f)
+	if f.p != nil {
+		delete(f.p.open, f)
+	}
 	return nil
 }

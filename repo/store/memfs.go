@@ -10,7 +10,10 @@ import (
 )
 
 // memFS is a process's view of a Mem.
-type memFS struct{ m *Mem }
+type memFS struct {
+	m *Mem
+	p *Process // nil for one that is never waited for or killed
+}
 
 // find returns the node of a name, or an errno. The lock is held.
 func (m *Mem) find(name string) (*memNode, error) {
@@ -45,13 +48,15 @@ func (m *Mem) findDir(name string) (*memNode, error) {
 
 // change is an operation on an entry: step, then fn with the directory and
 // what the entry is now, or nil.
-func (m *Mem) change(op, name string, fn func(dir *memNode, base string, old *memNode) error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.step(op, name); err != nil {
+func (s *memFS) change(op, name string, fn func(dir *memNode, base string, old *memNode) error) error {
+	if err := s.m.begin(s.p, op, name); err != nil {
 		return err
 	}
-	dir, err := m.findDir(path.Dir(name))
+	defer s.m.mu.Unlock()
+	if err := s.m.step(op, name); err != nil {
+		return err
+	}
+	dir, err := s.m.findDir(path.Dir(name))
 	if err != nil {
 		return err
 	}
@@ -60,7 +65,9 @@ func (m *Mem) change(op, name string, fn func(dir *memNode, base string, old *me
 }
 
 func (s *memFS) open(name string, _ bool) (file, error) {
-	s.m.mu.Lock()
+	if err := s.m.begin(s.p, "open", name); err != nil {
+		return nil, err
+	}
 	defer s.m.mu.Unlock()
 	node, err := s.m.find(name)
 	if err != nil {
@@ -69,21 +76,32 @@ func (s *memFS) open(name string, _ bool) (file, error) {
 	if node.kind == kindDir {
 		return nil, unix.ENOENT
 	}
-	return &memFile{s.m, node}, nil
+	return s.file(node), nil
+}
+
+// file opens a node. The lock is held.
+func (s *memFS) file(node *memNode) *memFile {
+	f := &memFile{s.m, node, s.p}
+	if s.p != nil {
+		s.p.open[f] = struct{}{}
+	}
+	return f
 }
 
 func (s *memFS) createNameless(dir string) (file, error) {
-	s.m.mu.Lock()
+	if err := s.m.begin(s.p, "create", dir); err != nil {
+		return nil, err
+	}
 	defer s.m.mu.Unlock()
 	if _, err := s.m.findDir(dir); err != nil {
 		return nil, err
 	}
-	return &memFile{s.m, s.m.newNode(kindFile)}, nil
+	return s.file(s.m.newNode(kindFile)), nil
 }
 
 // add enters a new name.
-func (m *Mem) add(op, name string, node func() *memNode) error {
-	return m.change(op, name, func(dir *memNode, base string, old *memNode) error {
+func (s *memFS) add(op, name string, node func() *memNode) error {
+	return s.change(op, name, func(dir *memNode, base string, old *memNode) error {
 		if old != nil {
 			return unix.EEXIST
 		}
@@ -93,27 +111,27 @@ func (m *Mem) add(op, name string, node func() *memNode) error {
 }
 
 func (s *memFS) createNamed(name string) (file, error) {
-	var node *memNode
-	err := s.m.add("create", name, func() *memNode {
-		node = s.m.newNode(kindFile)
-		return node
+	var f *memFile
+	err := s.add("create", name, func() *memNode {
+		f = s.file(s.m.newNode(kindFile))
+		return f.node
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &memFile{s.m, node}, nil
+	return f, nil
 }
 
 func (s *memFS) link(f file, name string) error {
-	return s.m.add("link", name, func() *memNode { return f.(*memFile).node })
+	return s.add("link", name, func() *memNode { return f.(*memFile).node })
 }
 
 func (s *memFS) mkdir(name string) error {
-	return s.m.add("mkdir", name, func() *memNode { return s.m.newNode(kindDir) })
+	return s.add("mkdir", name, func() *memNode { return s.m.newNode(kindDir) })
 }
 
 func (s *memFS) rename(oldName, newName string, replace bool) error {
-	return s.m.change("rename", oldName, func(from *memNode, base string, node *memNode) error {
+	return s.change("rename", oldName, func(from *memNode, base string, node *memNode) error {
 		if node == nil {
 			return unix.ENOENT
 		}
@@ -131,7 +149,7 @@ func (s *memFS) rename(oldName, newName string, replace bool) error {
 }
 
 func (s *memFS) unlink(name string) error {
-	return s.m.change("unlink", name, func(dir *memNode, base string, old *memNode) error {
+	return s.change("unlink", name, func(dir *memNode, base string, old *memNode) error {
 		if old == nil {
 			return unix.ENOENT
 		}
@@ -144,7 +162,7 @@ func (s *memFS) unlink(name string) error {
 }
 
 func (s *memFS) rmdir(name string) error {
-	return s.m.change("rmdir", name, func(dir *memNode, base string, old *memNode) error {
+	return s.change("rmdir", name, func(dir *memNode, base string, old *memNode) error {
 		switch {
 		case old == nil:
 			return unix.ENOENT
@@ -159,7 +177,9 @@ func (s *memFS) rmdir(name string) error {
 }
 
 func (s *memFS) syncDir(name string) error {
-	s.m.mu.Lock()
+	if err := s.m.begin(s.p, "syncdir", name); err != nil {
+		return err
+	}
 	defer s.m.mu.Unlock()
 	node, err := s.m.findDir(name)
 	if err != nil {
@@ -176,7 +196,9 @@ func (s *memFS) syncDir(name string) error {
 }
 
 func (s *memFS) stat(name string) (fileStat, error) {
-	s.m.mu.Lock()
+	if err := s.m.begin(s.p, "stat", name); err != nil {
+		return fileStat{}, err
+	}
 	defer s.m.mu.Unlock()
 	node, err := s.m.find(name)
 	if err != nil {
@@ -185,27 +207,37 @@ func (s *memFS) stat(name string) (fileStat, error) {
 	return node.stat(), nil
 }
 
+// readDir lists entry by entry: what goes meanwhile may be listed or not, and so
+// may what comes.
 func (s *memFS) readDir(name string, fn func(string, fileStat) error) error {
-	s.m.mu.Lock()
-	node, err := s.m.findDir(name)
+	if err := s.m.begin(s.p, "list", name); err != nil {
+		return err
+	}
+	dir, err := s.m.findDir(name)
 	var bases []string
 	if err == nil {
-		bases = slices.Collect(maps.Keys(node.entries))
+		bases = slices.Collect(maps.Keys(dir.entries))
 	}
 	s.m.mu.Unlock()
-	for _, base := range bases {
-		s.m.mu.Lock()
-		child := node.entries[base]
+	for i := 0; i < len(bases); i++ {
+		if err := s.m.begin(s.p, "list next", name); err != nil {
+			return err
+		}
+		child := dir.entries[bases[i]]
 		var st fileStat
 		if child != nil {
 			st = child.stat()
 		}
 		s.m.mu.Unlock()
-		if child == nil {
-			continue
+		if child != nil {
+			if err := fn(bases[i], st); err != nil {
+				return err
+			}
 		}
-		if err := fn(base, st); err != nil {
-			return err
+		if i == len(bases)-1 {
+			s.m.mu.Lock()
+			bases = append(bases, dir.lateEntries(bases)...)
+			s.m.mu.Unlock()
 		}
 	}
 	return err

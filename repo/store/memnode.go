@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -35,6 +36,17 @@ func (n *memNode) String() string { return fmt.Sprintf("#%d", n.ino) }
 
 func (n *memNode) stat() fileStat {
 	return fileStat{kind: n.kind, size: int64(len(n.data)), modTime: n.modTime, ino: n.ino}
+}
+
+// lateEntries are names that a listing may find although they came after it
+// had begun: half of them.
+func (n *memNode) lateEntries(listed []string) (late []string) {
+	for name, child := range n.entries {
+		if child.ino%2 == 1 && !slices.Contains(listed, name) {
+			late = append(late, name)
+		}
+	}
+	return late
 }
 
 // set changes an entry of a directory.

@@ -41,7 +41,7 @@ func TestLeaseEndsUnderProbe(t *testing.T) {
 	must(t, err)
 	l, err := owner.OpenLease(ctx, "s1", nil)
 	must(t, err)
-	prober, err := newDir(&meddling{fileSystem: &memFS{disk}, opened: func() { must(t, l.Commit(ctx, nil, "snapshots/s1")) }})
+	prober, err := newDir(&meddling{fileSystem: &memFS{m: disk}, opened: func() { must(t, l.Commit(ctx, nil, "snapshots/s1")) }})
 	must(t, err)
 	if got := lease(t, prober, "s1"); got != nil {
 		t.Fatalf("a committed lease is listed: %+v", got)
@@ -53,7 +53,7 @@ func TestTempIsTakenBeforeItIsLocked(t *testing.T) {
 	disk := NewMem()
 	cleaner, err := disk.Store()
 	must(t, err)
-	fs := &meddling{fileSystem: &memFS{disk}, created: func() {
+	fs := &meddling{fileSystem: &memFS{m: disk}, created: func() {
 		if n, err := cleaner.CleanTemp(ctx); n != 1 || err != nil {
 			t.Errorf("%d removed, %v", n, err)
 		}
@@ -68,7 +68,7 @@ func TestTempIsTakenBeforeItIsLocked(t *testing.T) {
 func TestNamedLeaseIsRenamed(t *testing.T) {
 	for _, c := range []crippled{{noNameless: true}, {noNameless: true, noNoReplace: true}} {
 		disk := NewMem()
-		if _, err := c.over(t, &memFS{disk}).OpenLease(ctx, "s1", nil); err != nil {
+		if _, err := c.over(t, &memFS{m: disk}).OpenLease(ctx, "s1", nil); err != nil {
 			t.Fatal(err)
 		}
 		trace := strings.Join(disk.Trace(), "\n")
@@ -82,13 +82,13 @@ func TestNamedLeaseIsRenamed(t *testing.T) {
 func TestPutIntoDirectoryMadeAgain(t *testing.T) {
 	onVariants(t, func(t *testing.T, c crippled) {
 		disk := NewMem()
-		d := c.over(t, &memFS{disk})
+		d := c.over(t, &memFS{m: disk})
 		must(t, d.Put(ctx, "packs/s/a", []byte("a")))
 		must(t, d.Delete(ctx, "packs/s/a"))
 		must(t, d.Put(ctx, "packs/s/b", []byte("b")))
 		for seed := range uint64(outcomes) {
 			after := disk.Crash(rand.New(rand.NewPCG(seed, 0)))
-			sameContent(t, c.over(t, &memFS{after}), "packs/s/b", []byte("b"))
+			sameContent(t, c.over(t, &memFS{m: after}), "packs/s/b", []byte("b"))
 		}
 	})
 }

@@ -78,7 +78,7 @@ func onStores(t *testing.T, test func(t *testing.T, open func() *Dir)) {
 		})
 		t.Run("mem", func(t *testing.T) {
 			m := NewMem()
-			test(t, func() *Dir { return c.over(t, &memFS{m}) })
+			test(t, func() *Dir { return c.over(t, &memFS{m: m}) })
 		})
 	})
 }
