@@ -343,7 +343,7 @@ func objects(t testing.TB, st *store.Dir) (names []string) {
 	return names
 }
 
-var objectNames = regexp.MustCompile(`^(config|keys/[0-9a-f]{16}|head/[0-9]{20}|snapshots/[0-9a-f]{32}|runs/[0-9a-f]{32}/[0-9a-f]{32}|packs/[0-9a-f]{32}/[0-9a-f]{64})$`)
+var objectNames = regexp.MustCompile(`^(config|keys/[0-9a-f]{16}|head/[0-9]{20}|snapshots/[0-9a-f]{32}|runs/[0-9a-f]{32}/[0-9a-f]{32}|packs/[0-9a-f]{32}/[0-9a-f]{64}|(forgotten|ledger)/[0-9a-f]{32}|policy/[0-9]+|quarantine/.+)$`)
 
 // checkExplained demands that every object has a name that says what it is, and
 // that no lease is left.
