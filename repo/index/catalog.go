@@ -70,7 +70,7 @@ func openEntry(dir string, e catalogEntry) (*table, error) {
 	}
 	t, err := openTable(f, e.Runs)
 	if err == nil && !bytes.Equal(t.trailer, e.Trailer) {
-		err = errTable
+		err = ErrTable
 	}
 	if err != nil {
 		f.Close()

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -42,7 +43,7 @@ type Index struct {
 	mu        sync.RWMutex
 	tables    []*table // large to small
 	recent    *memory
-	condemned map[format.PackHash]bool
+	condemned map[format.PackHash]uint64 // and the epoch that said so
 	removed   map[format.PackHash]bool
 	damaged   map[format.PackHash]bool
 	stale     bool // a table was dropped since the last Sync
@@ -86,9 +87,9 @@ func (x *Index) Close() error {
 func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, error)) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.condemned, x.removed = map[format.PackHash]bool{}, map[format.PackHash]bool{}
+	x.condemned, x.removed = map[format.PackHash]uint64{}, map[format.PackHash]bool{}
 	for _, c := range h.Condemned {
-		x.condemned[c.Pack] = true
+		x.condemned[c.Pack] = c.Epoch
 	}
 	for _, p := range h.Removed {
 		x.removed[p] = true
@@ -201,7 +202,7 @@ func (x *Index) spill() error {
 	for n := len(x.tables); n > 1 && x.tables[n-2].entries < 2*x.tables[n-1].entries; n = len(x.tables) {
 		a, b := x.tables[n-2], x.tables[n-1]
 		t, err := x.write([]source{a.source(), b.source()}, unionRuns(a.runs, b.runs))
-		if errors.Is(err, errTable) {
+		if errors.Is(err, ErrTable) {
 			x.dropUnreadable()
 			continue
 		}
@@ -229,7 +230,7 @@ func (x *Index) sortTables() {
 // cache.
 func (x *Index) write(sources []source, runs []format.RunName) (*table, error) {
 	t, err := writeTable(x.dir, sources, runs)
-	if err != nil && !x.temporary && !errors.Is(err, errTable) {
+	if err != nil && !x.temporary && !errors.Is(err, ErrTable) {
 		x.dir, x.temporary = os.TempDir(), true
 		for i := range sources {
 			sources[i].rewind()
@@ -240,6 +241,18 @@ func (x *Index) write(sources []source, runs []format.RunName) (*table, error) {
 		err = os.Remove(t.file.Name()) // it is read by its descriptor; nothing is left behind
 	}
 	return t, wrap(err)
+}
+
+// writeUnnamed makes a table whose file has no name any more.
+func (x *Index) writeUnnamed(s source) (*table, error) {
+	t, err := x.write([]source{s}, nil)
+	if err == nil && !x.temporary {
+		err = wrap(os.Remove(t.file.Name()))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // another process tidied up
+	}
+	return t, err
 }
 
 func wrap(err error) error {
@@ -286,10 +299,10 @@ func (x *Index) lookup(id chunk.ID) (found []Location, ok bool) {
 
 // rank tells how little a pack is to be relied on.
 func (x *Index) rank(p format.PackHash) int {
-	switch {
-	case x.damaged[p]:
+	if x.damaged[p] {
 		return 2
-	case x.condemned[p]:
+	}
+	if _, condemned := x.condemned[p]; condemned {
 		return 1
 	}
 	return 0

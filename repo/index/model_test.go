@@ -222,6 +222,7 @@ type machine struct {
 	*world
 	dir       string
 	instances [3]*instance
+	views     []heldView
 }
 
 func (m *machine) dirOf(i int) string {
@@ -328,9 +329,11 @@ func TestIndexIsAMap(t *testing.T) {
 			m.instances[i] = openInstance(rt, m.dirOf(i))
 			defer func() { m.instances[i].Close() }()
 		}
+		defer m.closeViews()
 		rt.Repeat(map[string]func(*rapid.T){
 			"publish": m.Publish, "publish more": m.Publish, "merge": m.Merge, "drop": m.Drop,
-			"condemn": m.Condemn, "sync": m.Sync, "reopen": m.Reopen, "": m.Check,
+			"condemn": m.Condemn, "sync": m.Sync, "reopen": m.Reopen,
+			"view": m.View, "look at view": m.LookAtView, "translate": m.Translate, "": m.Check,
 		})
 	})
 }

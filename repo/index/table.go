@@ -15,7 +15,9 @@ import (
 	"vaultfs/repo/format"
 )
 
-var errTable = errors.New("table is damaged")
+// ErrTable says that a table of the local copy cannot be read. The index is then
+// Stale, and Sync mends it.
+var ErrTable = errors.New("a table of the local index is damaged")
 
 // A table is an immutable sorted file of entries. Fences and sessions are in
 // memory; entries and packs are read when they are asked for.
@@ -26,9 +28,10 @@ type table struct {
 	entries  int64
 	fences   []uint64
 	sessions []format.RunSession
-	packs    int64       // number of packs
-	packsAt  int64       // offset of the pack section
-	bad      atomic.Bool // it could not be read
+	packs    int64        // number of packs
+	packsAt  int64        // offset of the pack section
+	bad      atomic.Bool  // it could not be read
+	shares   atomic.Int32 // that are held beside the first
 	// near are packs that were read last, by number: chunks that are looked up
 	// one after the other are mostly in a few packs.
 	near [nearPacks]atomic.Pointer[nearPack]
@@ -52,11 +55,11 @@ func openTable(f *os.File, runs []format.RunName) (*table, error) {
 	}
 	tail := make([]byte, trailerSize)
 	if _, err := f.ReadAt(tail, st.Size()-trailerSize); err != nil {
-		return nil, errTable
+		return nil, ErrTable
 	}
 	if string(tail[:8]) != tableMagic ||
 		crc32.Checksum(tail[:trailerSize-4], castagnoli) != binary.BigEndian.Uint32(tail[trailerSize-4:]) {
-		return nil, errTable
+		return nil, ErrTable
 	}
 	var n [5]int64
 	for i := range n {
@@ -65,7 +68,7 @@ func openTable(f *os.File, runs []format.RunName) (*table, error) {
 	t := &table{file: f, runs: runs, trailer: tail, entries: n[0]}
 	blocks := n[1] / 8
 	if blocks != (n[0]+blockEntries-1)/blockEntries || blocks*blockSize+n[1]+n[2]+n[3]+trailerSize != st.Size() {
-		return nil, errTable
+		return nil, ErrTable
 	}
 	return t, t.readSections(blocks, n[1], n[2], n[3], n[4], binary.BigEndian.Uint32(tail[trailerSize-8:]))
 }
@@ -76,10 +79,10 @@ func (t *table) readSections(blocks, fences, sessions, packs, count int64, want 
 	in := io.TeeReader(section, sum)
 	b := make([]byte, fences+sessions)
 	if _, err := io.ReadFull(in, b); err != nil {
-		return errTable
+		return ErrTable
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil || sum.Sum32() != want {
-		return errTable
+		return ErrTable
 	}
 	t.fences = make([]uint64, blocks)
 	for i := range t.fences {
@@ -89,27 +92,35 @@ func (t *table) readSections(blocks, fences, sessions, packs, count int64, want 
 	for rest := b[fences:]; count > 0; count-- {
 		s, more, err := format.CutRunSession(rest)
 		if err != nil {
-			return errTable
+			return ErrTable
 		}
 		t.sessions, rest = append(t.sessions, s), more
 	}
 	return nil
 }
 
+// share makes one more close necessary before the file is closed.
+func (t *table) share() *table {
+	t.shares.Add(1)
+	return t
+}
+
 func (t *table) close() {
-	t.file.Close()
+	if t.shares.Add(-1) < 0 {
+		t.file.Close()
+	}
 }
 
 // fail notes that the table cannot be read.
 func (t *table) fail(err error) error {
 	t.bad.Store(true)
-	if errors.Is(err, errTable) {
+	if errors.Is(err, ErrTable) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errTable, err)
+	return fmt.Errorf("%w: %w", ErrTable, err)
 }
 
-// lookup appends the places of a chunk that the table lists. Errors are errTable.
+// lookup appends the places of a chunk that the table lists. Errors are ErrTable.
 func (t *table) lookup(id chunk.ID, found []Location) ([]Location, error) {
 	prefix := binary.BigEndian.Uint64(id[:])
 	// The last block whose first ID may be at or before id, and those before
@@ -153,7 +164,7 @@ func (t *table) block(i int, b []byte) (int, error) {
 		return 0, t.fail(err)
 	}
 	if crc32.Checksum(b[:blockSize-4], castagnoli) != binary.BigEndian.Uint32(b[blockSize-4:]) {
-		return 0, t.fail(errTable)
+		return 0, t.fail(ErrTable)
 	}
 	return int(min(blockEntries, t.entries-int64(i)*blockEntries)), nil
 }
@@ -174,7 +185,7 @@ func (t *table) pack(number uint32) (p format.RunPack, err error) {
 		return n.pack, nil
 	}
 	if int64(number) >= t.packs {
-		return p, t.fail(errTable)
+		return p, t.fail(ErrTable)
 	}
 	var b [format.RunPackSize]byte
 	if _, err := t.file.ReadAt(b[:], t.packsAt+int64(number)*format.RunPackSize); err != nil {
@@ -182,13 +193,13 @@ func (t *table) pack(number uint32) (p format.RunPack, err error) {
 	}
 	p = format.DecodeRunPack(b[:])
 	if int64(p.Session) >= int64(len(t.sessions)) {
-		return p, t.fail(errTable)
+		return p, t.fail(ErrTable)
 	}
 	near.Store(&nearPack{number, p})
 	return p, nil
 }
 
-// source gives all entries, for a merge. Errors are errTable.
+// source gives all entries, for a merge. Errors are ErrTable.
 func (t *table) source() source {
 	packs, err := t.allPacks()
 	var block [blockSize]byte
@@ -209,7 +220,7 @@ func (t *table) source() source {
 		e = format.DecodeRunEntry(block[in*format.RunEntrySize:])
 		in++
 		if int64(e.Pack) >= t.packs {
-			return e, false, t.fail(errTable)
+			return e, false, t.fail(ErrTable)
 		}
 		return e, true, nil
 	}, func() { next, in, have = 0, 0, 0 }}
@@ -221,7 +232,7 @@ func (t *table) allPacks() ([]format.RunPack, error) {
 	return packs, err
 }
 
-// eachPack reads the pack section, a part at a time. Errors are errTable.
+// eachPack reads the pack section, a part at a time. Errors are ErrTable.
 func (t *table) eachPack(fn func(format.RunPack)) error {
 	const part = 1024 // packs
 	b := make([]byte, min(part, t.packs)*format.RunPackSize)
@@ -233,7 +244,7 @@ func (t *table) eachPack(fn func(format.RunPack)) error {
 		for rest := b; len(rest) > 0; rest = rest[format.RunPackSize:] {
 			p := format.DecodeRunPack(rest[:format.RunPackSize])
 			if int64(p.Session) >= int64(len(t.sessions)) {
-				return t.fail(errTable)
+				return t.fail(ErrTable)
 			}
 			fn(p)
 		}

@@ -2,31 +2,41 @@ package index
 
 import (
 	"errors"
+	"sync"
 
-	"vaultfs/chunk"
 	"vaultfs/repo/format"
 )
 
 // A View is all that an index lists at one moment, with a number for each entry
 // and each pack. It stays as it is whatever the index does later, until it is
 // closed. It is read with pread, so that it takes little memory whatever its
-// size. It may be used by several goroutines at once.
+// size: 48 bytes for each pack, and 4 more for each table that lists it. It may
+// be used by several goroutines at once.
 //
-// Entries and packs of which all that lists them is out of force are not in it.
-type View struct{}
+// Removed packs and what they held are not in it, and neither is what no run in
+// force lists. Condemned and damaged packs are in it. Each place of a chunk is in
+// it once.
+//
+// Where a part of the local copy turns out to be damaged, the error is an
+// ErrTable and the index is Stale: Sync mends it, and then a new view is made.
+type View struct {
+	index   *Index
+	tables  []viewTable
+	packs   *Packs
+	entries int64
+	close   sync.Once
+}
 
-// View makes a view of the index.
-func (x *Index) View() (*View, error) { return nil, errors.New("not there yet") }
+// A viewTable is a table, and how its entries and packs are numbered in a view.
+type viewTable struct {
+	*table
+	base int64 // number of the first entry, a multiple of 64
+	// global is the number of each of the table's packs. Those that are not in the
+	// view, or are taken from another table, have notInView.
+	global []int32
+}
 
-// Close releases the view's files.
-func (v *View) Close() error { return nil }
-
-// Entries is the number of entries; they are numbered from 0.
-func (v *View) Entries() int64 { return 0 }
-
-// Packs are the packs, sorted by hash, each once. The place in this list is the
-// pack's number.
-func (v *View) Packs() *Packs { return nil }
+const notInView = -1
 
 // An Entry is a chunk in a pack.
 type Entry struct {
@@ -36,26 +46,96 @@ type Entry struct {
 	format.PackEntry
 }
 
-// Find calls fn for each place of each of the chunks, which are sorted; at is
-// the chunk's place in ids. Sorted IDs in large numbers are found by going
-// through the tables in a row.
-func (v *View) Find(ids []chunk.ID, fn func(at int, e Entry) error) error { return nil }
+// View makes a view of the index.
+func (x *Index) View() (*View, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	v := &View{index: x}
+	err := v.takeTables()
+	if err == nil {
+		err = v.numberPacks()
+	}
+	if err != nil {
+		v.Close()
+		x.dropUnreadable()
+		return nil, wrap(err)
+	}
+	return v, nil
+}
 
-// Each calls fn for every entry, by rising number.
-func (v *View) Each(fn func(e Entry) error) error { return nil }
+// takeTables shares the tables of the index. What is in memory becomes a table
+// without a name.
+func (v *View) takeTables() error {
+	for _, t := range v.index.tables {
+		v.add(t.share())
+	}
+	if len(v.index.recent.entries) == 0 {
+		return nil
+	}
+	t, err := v.index.writeUnnamed(v.index.recent.source())
+	if err == nil {
+		v.add(t)
+	}
+	return err
+}
+
+func (v *View) add(t *table) {
+	v.tables = append(v.tables, viewTable{table: t, base: v.entries})
+	v.entries += (t.entries + 63) &^ 63
+}
+
+// numberPacks lists the packs, and notes for each table which number each of
+// its packs has.
+func (v *View) numberPacks() (err error) {
+	tables := make([]*table, len(v.tables))
+	for i, t := range v.tables {
+		tables[i] = t.table
+		v.tables[i].global = make([]int32, t.packs)
+		for k := range v.tables[i].global {
+			v.tables[i].global[k] = notInView
+		}
+	}
+	if v.packs, err = v.index.listPacks(tables, nil); err != nil {
+		return err
+	}
+	for i, p := range v.packs.List {
+		v.tables[p.table].global[p.local] = int32(i)
+	}
+	return nil
+}
+
+// Close releases the view's files.
+func (v *View) Close() error {
+	v.close.Do(func() {
+		for _, t := range v.tables {
+			t.close()
+		}
+	})
+	return nil
+}
+
+// Entries is the bound of the entries' numbers, which begin at 0. Not every
+// number has an entry.
+func (v *View) Entries() int64 { return v.entries }
+
+// Packs are the packs, sorted by hash, each once. The place in this list is the
+// pack's number.
+func (v *View) Packs() *Packs { return v.packs }
 
 // Location is the place of an entry, with all that is needed to read it.
-func (v *View) Location(e Entry) (l Location, err error) { return l, errors.New("not there yet") }
+func (v *View) Location(e Entry) (Location, error) {
+	p := v.packs.List[e.Pack]
+	entry := format.RunEntry{PackEntry: e.PackEntry, Pack: p.local, Ordinal: e.Ordinal}
+	l, err := v.tables[p.table].locate(entry)
+	return l, v.failed(err)
+}
 
-// A Bitmap has a bit for each entry of a view.
-type Bitmap []uint64
-
-// NewBitmap returns a bitmap of zeros.
-func (v *View) NewBitmap() Bitmap { return make(Bitmap, (v.Entries()+63)/64) }
-
-// Translate makes, of a bitmap of an earlier view of the same index, the bitmap
-// of this one: a bit is set if, and only if, an entry of the same chunk has its
-// bit set in the earlier one. What both views share is copied, not looked up.
-func (v *View) Translate(from *View, marks Bitmap) (Bitmap, error) {
-	return nil, errors.New("not there yet")
+// failed tells the index that a table cannot be read.
+func (v *View) failed(err error) error {
+	if errors.Is(err, ErrTable) {
+		v.index.mu.Lock()
+		v.index.dropUnreadable()
+		v.index.mu.Unlock()
+	}
+	return err
 }

@@ -60,7 +60,7 @@ func writeTable(dir string, sources []source, runs []format.RunName) (t *table, 
 		return nil, err
 	}
 	if t, err = openTable(f, runs); err != nil {
-		return nil, fmt.Errorf("reading back a table: %v", err) // errTable is of sources alone
+		return nil, fmt.Errorf("reading back a table: %v", err) // ErrTable is of sources alone
 	}
 	return t, nil
 }
