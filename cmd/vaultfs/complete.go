@@ -68,6 +68,16 @@ func (a *app) completeSources(c *cobra.Command, args []string, typed string) (fo
 	return found, noFiles
 }
 
+func (a *app) completeSessions(c *cobra.Command, _ []string, typed string) (found []string, _ cobra.ShellCompDirective) {
+	a.peek(c, func(r *repo.Repo) {
+		all, _ := r.Sessions(c.Context())
+		for _, s := range all {
+			found = append(found, shortSession(s.ID)+"\t"+oneLine(s.Purpose))
+		}
+	})
+	return starting(found, typed), noFiles
+}
+
 func (a *app) completeSnapshots(c *cobra.Command, args []string, typed string) (found []string, _ cobra.ShellCompDirective) {
 	if len(args) == 0 || c.Name() == "verify" {
 		a.peek(c, func(r *repo.Repo) {

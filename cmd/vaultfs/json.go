@@ -200,16 +200,6 @@ type mountJSON struct {
 	PID   int    `json:"pid"`
 }
 
-type sessionJSON struct {
-	ID      string    `json:"id"`
-	Kind    string    `json:"kind"`
-	Purpose string    `json:"purpose"`
-	Host    string    `json:"host"`
-	PID     int       `json:"pid"`
-	Since   time.Time `json:"since"`
-	Alive   bool      `json:"alive"`
-}
-
 // vmsJSON ends a run over several VMs.
 type vmsJSON struct {
 	Event string      `json:"event"` // "vms"

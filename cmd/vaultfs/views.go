@@ -67,22 +67,6 @@ func (p *printer) keys(keys []repo.KeyInfo) {
 	p.table(t)
 }
 
-func (p *printer) sessions(sessions []repo.SessionInfo) {
-	if p.json {
-		j := []sessionJSON{}
-		for _, s := range sessions {
-			j = append(j, sessionJSON(s))
-		}
-		p.object(j)
-		return
-	}
-	t := newTable("ID", "KIND", "SINCE", "HOST", "PID", "ALIVE", "PURPOSE")
-	for _, s := range sessions {
-		t.AppendRow(table.Row{s.ID[:min(8, len(s.ID))], s.Kind, localTime(s.Since), s.Host, s.PID, yesNo(s.Alive), s.Purpose})
-	}
-	p.table(t)
-}
-
 func yesNo(yes bool) string {
 	if yes {
 		return "yes"
