@@ -10,17 +10,22 @@ var ErrKilled = errors.New("the process was killed")
 // be killed at any of them.
 type Process struct {
 	m    *Mem
-	gate func(op, object string)
+	gate Gate
 
 	// Guarded by the disk's lock.
 	open map[*memFile]struct{}
 	dead bool
 }
 
-// Process starts a process. Gate is called before each of its operations, also
-// those that only look, but for reading from a file that is open; it may be
-// called by several goroutines at once.
-func (m *Mem) Process(gate func(op, object string)) *Process {
+// A Gate is called before each operation of a process, also those that only
+// look, but for reading from a file that is open. It returns when the operation
+// may go on; what it returns is called when the operation has the disk to
+// itself, so that whatever looks at the disk after that sees its outcome. It may
+// be called by several goroutines at once.
+type Gate func(op, object string) (begun func())
+
+// Process starts a process.
+func (m *Mem) Process(gate Gate) *Process {
 	return &Process{m: m, gate: gate, open: make(map[*memFile]struct{})}
 }
 
@@ -42,14 +47,17 @@ func (p *Process) Kill() {
 // begin is called first by every operation: it waits at the process's gate, if
 // there is one, and takes the lock, which stays free on an error.
 func (m *Mem) begin(p *Process, op string, object any) error {
-	if p != nil {
-		name, ok := object.(string)
-		if !ok {
-			name = object.(*memNode).String()
-		}
-		p.gate(op, name)
+	if p == nil {
+		return m.lock(nil)
 	}
-	return m.lock(p)
+	name, ok := object.(string)
+	if !ok {
+		name = object.(*memNode).String()
+	}
+	begun := p.gate(op, name)
+	err := m.lock(p)
+	begun()
+	return err
 }
 
 // lock takes the lock for a process that lives.

@@ -8,9 +8,12 @@ import (
 // A counter is a gate that remembers what passed it.
 type counter struct{ ops []string }
 
-func (c *counter) pass(op, object string) { c.ops = append(c.ops, op+" "+object) }
+func (c *counter) pass(op, object string) func() {
+	c.ops = append(c.ops, op+" "+object)
+	return func() {}
+}
 
-func process(t *testing.T, m *Mem, gate func(op, object string)) (*Process, *Dir) {
+func process(t *testing.T, m *Mem, gate Gate) (*Process, *Dir) {
 	t.Helper()
 	p := m.Process(gate)
 	d, err := p.Store()
@@ -21,7 +24,7 @@ func process(t *testing.T, m *Mem, gate func(op, object string)) (*Process, *Dir
 
 func TestKilledProcessLosesItsLease(t *testing.T) {
 	m := NewMem()
-	p, d := process(t, m, func(string, string) {})
+	p, d := process(t, m, new(counter).pass)
 	l, err := d.OpenLease(ctx, "a", []byte("content"))
 	must(t, err)
 	other, err := m.Store()
@@ -48,10 +51,11 @@ func TestKilledProcessLosesItsLease(t *testing.T) {
 func TestKilledAtTheGate(t *testing.T) {
 	m := NewMem()
 	var p *Process
-	p, d := process(t, m, func(op, _ string) {
+	p, d := process(t, m, func(op, _ string) func() {
 		if op == "link" {
 			p.Kill()
 		}
+		return func() {}
 	})
 	if err := d.Put(ctx, "x", []byte("data")); !errors.Is(err, ErrKilled) {
 		t.Errorf("put: %v", err)
