@@ -163,11 +163,7 @@ func (s *Session) checkMachine() error {
 
 // open takes the lease, and only then the head that chunks are deduplicated
 // against: what a collector condemns later waits for the lease.
-func (s *Session) open(ctx context.Context) (err error) {
-	s.secret = seal.NewSessionSecret()
-	if s.sealed, err = s.repo.secrets.SealSecret(s.id, s.secret); err != nil {
-		return err
-	}
+func (s *Session) open(ctx context.Context) error {
 	l := format.Lease{Kind: format.WriteLease, Purpose: "ingest " + s.options.Source}
 	h, err := s.repo.currentHead(ctx)
 	if err == nil {
@@ -186,10 +182,22 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if err = s.repo.checkAlone(ctx, s.id.String(), l.Purpose); err == nil {
 		err = s.repo.refresh(ctx)
 	}
+	if err == nil {
+		err = s.startWriting(ctx)
+	}
 	if err != nil {
 		return errors.Join(err, s.lease.Release(context.WithoutCancel(ctx)))
 	}
 	s.readBase(ctx)
+	return nil
+}
+
+// startWriting makes ready what packs are written with.
+func (s *Session) startWriting(ctx context.Context) (err error) {
+	s.secret = seal.NewSessionSecret()
+	if s.sealed, err = s.repo.secrets.SealSecret(s.id, s.secret); err != nil {
+		return err
+	}
 	s.writers, s.ctx = errgroup.WithContext(ctx)
 	s.writers.SetLimit(packWriters)
 	s.free = make(chan []byte, packWriters+2)
