@@ -261,24 +261,29 @@ func (r *Repo) AddKey(ctx context.Context, password []byte, label string) (strin
 	return id, r.store.Put(ctx, "keys/"+id, slot)
 }
 
-// RemoveKey removes the slot whose ID begins with prefix, but never the last.
+// RemoveKey removes the slot whose ID begins with prefix, but never the last
+// that can be read. One that is damaged, which no password opens any more, can be
+// removed as well.
 func (r *Repo) RemoveKey(ctx context.Context, prefix string) (string, error) {
 	keys, err := r.Keys(ctx)
 	if err != nil && len(keys) == 0 {
 		return "", err
 	}
 	var found []string
-	for _, k := range keys {
-		if strings.HasPrefix(k.ID, prefix) {
-			found = append(found, k.ID)
+	err = r.store.List(ctx, "keys", func(i store.Info) error {
+		if id := strings.TrimPrefix(i.Name, "keys/"); strings.HasPrefix(id, prefix) {
+			found = append(found, id)
 		}
-	}
+		return nil
+	})
 	switch {
+	case err != nil:
+		return "", err
 	case prefix == "" || len(found) == 0:
 		return "", fmt.Errorf("key %q: %w", prefix, ErrNotFound)
 	case len(found) > 1:
 		return "", fmt.Errorf("key %q: %w: it begins %s", prefix, ErrAmbiguous, strings.Join(found, " and "))
-	case len(keys) == 1:
+	case len(keys) == 1 && keys[0].ID == found[0]:
 		return "", ErrLastKey
 	}
 	return found[0], r.store.Delete(ctx, "keys/"+found[0])

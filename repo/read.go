@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
@@ -23,12 +24,37 @@ func (r *Repo) readChunk(ctx context.Context, k format.Kind, id chunk.ID) ([]byt
 	})
 }
 
-// fetch reads a chunk from any of the places that hold it.
+// fetch reads a chunk from any of the places that hold it. Where none can be
+// read, the head is looked at again: a collector, or a repair, may have copied
+// the chunk elsewhere and removed the pack since.
 func (r *Repo) fetch(ctx context.Context, k format.Kind, id chunk.ID) ([]byte, error) {
 	places, err := r.locate(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	b, failed := r.readAny(ctx, k, places)
+	if failed == nil || !errors.Is(failed, ErrDamaged) {
+		return b, failed
+	}
+	if err := r.refresh(ctx); err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	others := slices.DeleteFunc(r.index.Lookup(id), func(at index.Location) bool {
+		return slices.ContainsFunc(places, func(l index.Location) bool { return l.Pack.Hash == at.Pack.Hash && l.Ordinal == at.Ordinal })
+	})
+	if len(others) == 0 {
+		return nil, failed
+	}
+	b, again := r.readAny(ctx, k, others)
+	if again != nil {
+		return nil, errors.Join(failed, again)
+	}
+	return b, nil
+}
+
+// readAny reads a chunk from the first of the places that gives it. There is one
+// at least.
+func (r *Repo) readAny(ctx context.Context, k format.Kind, places []index.Location) ([]byte, error) {
 	var errs []error
 	for _, at := range places {
 		b, err := r.readAt(ctx, k, at)

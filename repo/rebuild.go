@@ -97,7 +97,8 @@ func parseRunName(object string) (n format.RunName, err error) {
 func pseudoRun() format.RunName { return format.RunName{Run: format.RunID(newSnapshotID())} }
 
 // eachFooterRun gives runs that together list what the footers of all packs
-// say. Packs whose footer cannot be read are told to bad.
+// say. Packs whose footer cannot be read are told to bad. Memory is that of one
+// run, however many packs there are.
 func (r *Repo) eachFooterRun(ctx context.Context, bad func(error) error, emit func(*format.Run) error) error {
 	run := new(format.Run)
 	session := map[format.SnapshotID]uint32{}
@@ -121,7 +122,7 @@ func (r *Repo) eachFooterRun(ctx context.Context, bad func(error) error, emit fu
 		if err != nil {
 			return err
 		}
-		if len(run.Entries)+len(pack.Entries) > format.MaxRunEntries || len(run.Sessions) == format.MaxRunSessions {
+		if len(run.Packs) > 0 && len(run.Entries)+len(pack.Entries) > runEntries || len(run.Sessions) == format.MaxRunSessions {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -223,8 +224,15 @@ func (r *Repo) rewriteLostIndex(ctx context.Context) error {
 // RebuildIndex writes runs and a head that say what the footers of all packs
 // say, in the place of those that are there. It is refused with ErrInUse while
 // anybody else writes or collects, and with ErrNewerFormat if a newer version
-// wrote anything that is met.
-func (r *Repo) RebuildIndex(ctx context.Context) error {
+// wrote anything that is met. Snapshots and marks of forgotten ones are not
+// touched, and a pack that was condemned or known to be damaged stays so; one
+// that a collector had taken out of the index and not yet deleted is in it
+// again, for the next collector to remove.
+func (r *Repo) RebuildIndex(ctx context.Context) error { return r.RebuildIndexTelling(ctx, nil) }
+
+// RebuildIndexTelling is RebuildIndex, and tells how many of how many packs it
+// has looked at.
+func (r *Repo) RebuildIndexTelling(ctx context.Context, progress func(done, total int64)) error {
 	_, err := r.Snapshots(ctx)
 	if newer := firstNewer(err); newer != nil {
 		return newer // the others are of no account here
@@ -238,6 +246,17 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 		return err
 	}
 	defer lease.Release(context.WithoutCancel(ctx))
+	if err := r.rebuildUnder(ctx, id, lease, progress); err != nil {
+		return err
+	}
+	r.syncing.Lock()
+	r.rebuilt, r.head = false, nil
+	r.syncing.Unlock()
+	return r.refresh(ctx)
+}
+
+// rebuildUnder makes the index anew under a lease of that ID.
+func (r *Repo) rebuildUnder(ctx context.Context, id format.SnapshotID, lease *store.Lease, progress func(done, total int64)) error {
 	// First what is to be replaced, then the leases: a run that is stored after
 	// this list belongs to a session that may go on beside us.
 	old, err := r.indexObjects(ctx)
@@ -255,25 +274,47 @@ func (r *Repo) RebuildIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	tell, err := r.packMeter(ctx, progress)
+	if err != nil {
+		return err
+	}
+	listed := map[format.PackHash]bool{}
 	err = r.eachPackRun(ctx, old, func(run *format.Run) error {
+		for _, p := range run.Packs {
+			listed[p.Hash] = true
+		}
 		name, err := r.putRun(ctx, id, run)
 		editRuns([]format.RunName{name}, nil)(h)
+		tell(len(run.Packs))
 		return err
 	})
 	if err != nil {
+		return err
+	}
+	h.Condemned = slices.DeleteFunc(h.Condemned, func(c format.CondemnedPack) bool { return !listed[c.Pack] })
+	h.Damaged = slices.DeleteFunc(h.Damaged, func(p format.PackHash) bool { return !listed[p] })
+	// It may have taken long, and somebody may have ended our session.
+	if err := lease.Held(ctx); err != nil {
 		return err
 	}
 	name := headObject(h.Seq)
 	if err := r.store.Put(ctx, name, h.Encode(newSalt(), r.headKey, name)); err != nil {
 		return fmt.Errorf("publishing the index: %w", err)
 	}
-	if err := r.deleteAll(ctx, old); err != nil {
-		return err
+	return r.deleteAll(ctx, old)
+}
+
+// packMeter returns what is told of packs that were looked at, for progress.
+func (r *Repo) packMeter(ctx context.Context, progress func(done, total int64)) (tell func(packs int), err error) {
+	if progress == nil {
+		return func(int) {}, nil
 	}
-	r.syncing.Lock()
-	r.rebuilt, r.head = false, nil
-	r.syncing.Unlock()
-	return r.refresh(ctx)
+	var done, total int64
+	err = r.store.List(ctx, "packs", func(store.Info) error { total++; return nil })
+	return func(packs int) {
+		done += int64(packs)
+		progress(done, max(done, total))
+	}, err
 }
 
 // onlyLease refuses when there is a lease but that one. Readers do not mind: they
@@ -291,8 +332,10 @@ func (r *Repo) onlyLease(ctx context.Context, own string) error {
 	return nil
 }
 
-// nextHead is an empty head behind all that exist. What an old one that can be
-// read says of condemned packs is taken over.
+// nextHead is an empty head behind all that exist. What the newest that can be
+// read says of condemned and damaged packs is taken over. Its epoch is above
+// that of every other and of every lease, so that whoever began before is told
+// from whoever begins now.
 func (r *Repo) nextHead(ctx context.Context, seqs []uint64) (*format.Head, error) {
 	h := &format.Head{Seq: 1, Epoch: 1}
 	for _, seq := range seqs {
@@ -302,11 +345,27 @@ func (r *Repo) nextHead(ctx context.Context, seqs []uint64) (*format.Head, error
 			return nil, err // what a newer program made is not replaced
 		}
 		if err == nil {
-			h.Epoch, h.Condemned, h.Damaged = old.Epoch+1, old.Condemned, old.Damaged
+			h.Epoch, h.Condemned, h.Damaged = max(h.Epoch, old.Epoch+1), old.Condemned, old.Damaged
 			h.Read, h.Write, h.GC = old.Read, old.Write, old.GC
 		}
 	}
-	return h, nil
+	return h, r.raiseEpoch(ctx, h)
+}
+
+// raiseEpoch raises a head's epoch above those that leases state: where all
+// heads are lost, readers still tell of one.
+func (r *Repo) raiseEpoch(ctx context.Context, h *format.Head) error {
+	leases, err := r.store.Leases(ctx)
+	for _, l := range leases {
+		id, err := format.ParseSnapshotID(l.Name)
+		if err != nil {
+			continue
+		}
+		if lease, err := format.DecodeLease(r.leaseKey(id), "sessions/"+l.Name, l.Content); err == nil {
+			h.Epoch = max(h.Epoch, lease.Epoch+1)
+		}
+	}
+	return err
 }
 
 // deleteAll deletes objects that may be gone already.
