@@ -40,6 +40,15 @@ func (c *cursor) nextBlock() (bool, error) {
 	return true, c.load(c.block + 1)
 }
 
+// next goes to the next entry; at the end it is at none.
+func (c *cursor) next() error {
+	if c.at++; c.at < c.have {
+		return nil
+	}
+	_, err := c.nextBlock()
+	return err
+}
+
 // seek goes to the first entry of a chunk, and tells whether there is one. IDs
 // that were sought before are lower.
 func (c *cursor) seek(id chunk.ID) (bool, error) {

@@ -123,6 +123,32 @@ func (v heldView) check(t *rapid.T) {
 		t.Fatalf("%d entries, want %d", len(byNumber), total)
 	}
 	v.checkFind(t, byNumber)
+	v.checkChunks(t, byNumber)
+}
+
+func (v heldView) checkChunks(t *rapid.T, byNumber map[int64]Entry) {
+	t.Helper()
+	var last chunk.ID
+	seen := 0
+	err := v.Chunks(func(places []Entry) error {
+		id := places[0].ID
+		if (seen > 0 && compareID(last, id) >= 0) || len(places) != len(v.want[id]) {
+			t.Fatalf("chunk %v comes after %v with %d places, want %d", id, last, len(places), len(v.want[id]))
+		}
+		for i, e := range places {
+			if byNumber[e.Number] != e || e.ID != id || (i > 0 && places[i-1].Number >= e.Number) {
+				t.Fatalf("chunk %v: place %+v", id, e)
+			}
+		}
+		last, seen = id, seen+len(places)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen != len(byNumber) {
+		t.Fatalf("%d entries come with their chunks, want %d", seen, len(byNumber))
+	}
 }
 
 func (v heldView) checkFind(t *rapid.T, byNumber map[int64]Entry) {
