@@ -68,8 +68,7 @@ func (d *diskMaker) increment(ctx context.Context) (slots int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	changed := d.choose(max(1, base.Segments()/scatter), base.Segments())
-	each := (d.later() + len(changed) - 1) / len(changed)
+	changed, each := d.spread(base.Segments(), slotsPerSegment)
 	for segment := range base.Segments() {
 		if !changed[segment] {
 			if err := d.disk.Inherit(base, int64(segment)); err != nil {

@@ -69,6 +69,13 @@ func (s *source) snapshot(ctx context.Context, count *counter) (*repo.Snapshot, 
 	return snap, err
 }
 
+// spread draws the parts of the source, of so many with that many chunks each,
+// that change, and how many chunks change in each.
+func (s *source) spread(parts, chunks int) (changed map[int]bool, each int) {
+	n := min(parts, max(1, parts/scatter, (2*s.later()+chunks-1)/chunks))
+	return s.choose(n, parts), (s.later() + n - 1) / n
+}
+
 // choose draws n different ones of the numbers below of, or all if there are
 // no more.
 func (s *source) choose(n, of int) map[int]bool {

@@ -78,9 +78,7 @@ func (t *treeMaker) increment(ctx context.Context, top *repo.DirWriter) error {
 	if err != nil {
 		return err
 	}
-	dirs := int(old.Root().Below.Dirs)
-	changed := t.choose(max(1, dirs/scatter), dirs)
-	each := (t.later() + len(changed) - 1) / len(changed)
+	changed, each := t.spread(int(old.Root().Below.Dirs), filesPerDir)
 	d := 0
 	for dir, err := range old.Entries(ctx, old.Root(), "") {
 		if err != nil {

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// A tool is one of the programs that are compared, with a repository.
+type tool struct {
+	name, program string
+	repo          string
+	env           []string
+	global        []string // arguments that come before those of each command
+	create        []string
+	backup        func(source string) []string
+	ways          []way
+	check         []string
+}
+
+// A way is one way of forgetting and collecting.
+type way struct {
+	name     string
+	commands [][]string
+}
+
+const password = "bench"
+
+func newRestic(c *comparison) tool {
+	keep := fmt.Sprint(c.keep)
+	return tool{
+		name: "restic", program: c.restic, repo: filepath.Join(c.dir, "restic"),
+		env:    []string{"RESTIC_PASSWORD=" + password},
+		global: []string{"--cache-dir", filepath.Join(c.dir, "restic-cache"), "--quiet"},
+		create: []string{"init"},
+		backup: func(source string) []string { return []string{"backup", source} },
+		ways: []way{
+			{"forget + prune", [][]string{{"forget", "--keep-last", keep, "--prune"}}},
+			{"the same, max-unused 0", [][]string{{"forget", "--keep-last", keep, "--prune", "--max-unused", "0"}}},
+		},
+		check: []string{"check"},
+	}
+}
+
+func newVaultfs(c *comparison) tool {
+	keep := fmt.Sprint(c.keep)
+	backup := func(source string) []string {
+		return []string{"ingest", "disk", source, "--name", "bench", "--format", "raw"}
+	}
+	if c.kind == "files" {
+		backup = func(source string) []string { return []string{"ingest", "tree", source, "--name", "bench"} }
+	}
+	forget := []string{"forget", "--keep-last", keep, "--yes"}
+	return tool{
+		name: "vaultfs", program: c.vaultfs, repo: filepath.Join(c.dir, "vaultfs"),
+		env:    []string{"VAULTFS_PASSWORD=" + password},
+		global: []string{"--cache-dir", filepath.Join(c.dir, "vaultfs-cache")},
+		create: []string{"init"},
+		backup: backup,
+		ways: []way{
+			{"forget --gc", [][]string{append(forget, "--gc")}},
+			{"the same, max-unused 0", [][]string{forget, {"gc", "--max-unused", "0%"}}},
+		},
+		check: []string{"verify"},
+	}
+}
