@@ -21,6 +21,7 @@ import (
 	"github.com/zeebo/blake3"
 	"golang.org/x/crypto/argon2"
 	"vaultfs/repo"
+	"vaultfs/repo/store"
 )
 
 // This file reads a repository by FORMAT.md alone: none of the program's own
@@ -36,6 +37,7 @@ type spec struct {
 	session map[string][]byte    // secrets, by session ID
 	chunks  map[string]specPlace // by kind byte and ID
 	seen    map[string]bool      // names of objects that were understood
+	tags    []string             // that every snapshot has
 }
 
 type specPlace struct {
@@ -439,7 +441,10 @@ func (s *spec) manifest(name string, b []byte) (structure, private map[uint64]an
 	salt, n := b[8:40], be32(b[40:])
 	aad := append(append([]byte("vfsmani\x04"), id...), b[40:44]...)
 	structure = s.cbor(s.unpad(s.open(s.objectKey(s.key(7), "vaultfs manifest", id, salt), 0, aad, b[44:44+n])))
-	s.must(bytes.Equal(structure[1].([]byte), id) && len(structure) == 10, "manifest %v", structure)
+	s.must(bytes.Equal(structure[1].([]byte), id) && len(structure) == 10+min(1, len(s.tags)), "manifest %v", structure)
+	if len(s.tags) > 0 {
+		s.must(fmt.Sprint(structure[11]) == fmt.Sprint(s.tags), "tags %v", structure[11])
+	}
 	secret := s.openSecret(id, structure[9].([]byte))
 	private = s.cbor(s.unpad(s.open(s.objectKey(secret, "vaultfs manifest body", id, salt), 1, aad, b[44+n:])))
 	s.must(len(private) == 9, "private part %v", private)
@@ -525,6 +530,21 @@ func TestFormatPageIsTrue(t *testing.T) {
 	}
 }
 
+// readSpec is the reader of what a store holds, unlocked.
+func readSpec(t *testing.T, st *store.Dir) *spec {
+	t.Helper()
+	s := &spec{t: t, objects: map[string][]byte{}, session: map[string][]byte{}, chunks: map[string]specPlace{}, seen: map[string]bool{}}
+	for _, name := range objects(t, st) {
+		b, err := st.Get(t.Context(), name, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.objects[name] = b
+	}
+	s.unlock("secret", "test")
+	return s
+}
+
 func TestFormatPageIsTrueOfLeases(t *testing.T) {
 	st := newStore(t)
 	r := newRepo(t, st)
@@ -535,13 +555,7 @@ func TestFormatPageIsTrueOfLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer session.Abort(t.Context())
-	s := &spec{t: t, objects: map[string][]byte{}, seen: map[string]bool{}}
-	for _, name := range objects(t, st) {
-		if s.objects[name], err = st.Get(t.Context(), name, 1<<20); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.unlock("secret", "test")
+	s := readSpec(t, st)
 	leases, err := st.Leases(t.Context())
 	if err != nil || len(leases) != 1 {
 		t.Fatalf("%d leases, %v", len(leases), err)

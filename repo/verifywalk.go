@@ -40,8 +40,19 @@ func (v *verifier) snapshots(ctx context.Context) ([]*Snapshot, error) {
 }
 
 // findGaps reports the snapshots that others name as the one before them and
-// that are not there.
+// that are neither there nor were forgotten, and marks that cannot be read.
 func (v *verifier) findGaps(ctx context.Context, all []*Snapshot) error {
+	marks, err := v.repo.marks(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range marks {
+		if _, err := v.repo.mark(ctx, id); err != nil {
+			if err := v.found(err); err != nil {
+				return err
+			}
+		}
+	}
 	have := map[string]bool{}
 	for _, s := range all {
 		have[s.ID] = true
@@ -51,16 +62,38 @@ func (v *verifier) findGaps(ctx context.Context, all []*Snapshot) error {
 		if _, told := v.findings[object]; s.Previous == "" || have[s.Previous] || told {
 			continue
 		}
-		_, err := v.repo.store.Size(ctx, "snapshots/"+s.Previous)
-		if err == nil {
-			continue // it is there, of a newer version
-		}
-		if !errors.Is(err, store.ErrNotFound) {
+		gap, err := v.isGap(ctx, s)
+		if err != nil {
 			return err
 		}
-		v.finding(object, fmt.Errorf("missing; %s of %s names it as the one before", s.Short(), s.Source))
+		if gap {
+			v.finding(object, fmt.Errorf("missing; %s of %s names it as the one before", s.Short(), s.Source))
+		}
 	}
 	return nil
+}
+
+// isGap tells whether the snapshot before s is neither there, be it of a newer
+// version, nor has a mark, which stays as long as s is there.
+func (v *verifier) isGap(ctx context.Context, s *Snapshot) (bool, error) {
+	before, err := format.ParseSnapshotID(s.Previous)
+	if err != nil {
+		return false, err
+	}
+	id, err := format.ParseSnapshotID(s.ID)
+	if err != nil {
+		return false, err
+	}
+	for _, object := range []string{snapshotObject(before), forgottenObject(before)} {
+		if _, err := v.repo.store.Size(ctx, object); !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+	}
+	_, err = v.repo.store.Size(ctx, snapshotObject(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // walk goes through the structure of the snapshots and notes what is lost.

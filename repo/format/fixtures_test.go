@@ -44,9 +44,12 @@ var (
 
 func testID(seed byte) chunk.ID { return chunk.ID(fixed(seed, 32)) }
 
-func headKey(salt Salt) *seal.Box  { return seal.NewBox(testSecrets.HeadKey(salt)) }
-func runKey(salt Salt) *seal.Box   { return seal.NewBox(testSecrets.RunKey(testSession, salt)) }
-func leaseKey(salt Salt) *seal.Box { return seal.NewBox(testSecrets.LeaseKey(testSession, salt)) }
+func headKey(salt Salt) *seal.Box   { return seal.NewBox(testSecrets.HeadKey(salt)) }
+func runKey(salt Salt) *seal.Box    { return seal.NewBox(testSecrets.RunKey(testSession, salt)) }
+func leaseKey(salt Salt) *seal.Box  { return seal.NewBox(testSecrets.LeaseKey(testSession, salt)) }
+func markKey(salt Salt) *seal.Box   { return seal.NewBox(testSecrets.MarkKey(salt)) }
+func policyKey(salt Salt) *seal.Box { return seal.NewBox(testSecrets.PolicyKey(salt)) }
+func ledgerKey(salt Salt) *seal.Box { return seal.NewBox(testSecrets.LedgerKey(salt)) }
 func manifestKey(salt Salt) *seal.Box {
 	return seal.NewBox(testSecrets.ManifestKey(testSession, salt))
 }
@@ -65,9 +68,12 @@ func packKey(h PackHeader, _ []byte) (*seal.Box, error) {
 }
 
 const (
-	testHeadName  = "head/00000000000000000007"
-	testRunName   = "runs/session/run"
-	testLeaseName = "sessions/lease"
+	testHeadName   = "head/00000000000000000007"
+	testRunName    = "runs/session/run"
+	testLeaseName  = "sessions/lease"
+	testMarkName   = "forgotten/08090a0b0c0d0e0f1011121314151617"
+	testPolicyName = "policy/00000000000000000003"
+	testLedgerName = "ledger/part"
 )
 
 var testConfig = &Config{Repo: [32]byte(fixed(3, 32)), SegmentSize: 64 << 20, Encrypted: true}
@@ -81,6 +87,19 @@ var testHead = &Head{
 
 var testLease = &Lease{Kind: WriteLease, Epoch: 300, Snapshots: []SnapshotID{SnapshotID(fixed(9, 16))},
 	Host: "host", PID: 4711, Since: 1_790_000_000, Purpose: "ingest vm/win11"}
+
+var testMark = &Mark{Snapshot: SnapshotID(fixed(8, 16)), Source: "vm/win11", Time: 1_790_000_000, Host: "host", Reason: "policy"}
+
+var testPolicy = &Policy{Seq: 3, Rules: []PolicyRule{
+	{For: "", Last: 5, Hourly: 24, Daily: 7, Weekly: 4, Monthly: 12, Yearly: 2, MaxUnread: 45 * 86400},
+	{For: "vm", Last: 5, Daily: 7, MaxAge: 36 * 3600},
+	{For: "vm/win11", Within: 30 * 86400, Tags: []string{"before the update", "gold"}},
+}}
+
+var testLedger = &Ledger{
+	Packs:     []LedgerPack{{PackHash(fixed(5, 32)), 1_790_000_000}, {PackHash(fixed(6, 32)), -1}},
+	Snapshots: []LedgerSnapshot{{SnapshotID(fixed(8, 16)), 1_790_000_001}},
+}
 
 var testMap = SegmentMap{
 	{Off: 0, Len: 8 * chunk.Grain, ID: testID(1)},
@@ -97,8 +116,15 @@ var testNode = &StreamNode{Level: 0, Entries: []StreamEntry{{300_000, testID(1)}
 
 var testInner = &StreamNode{Level: 1, Entries: []StreamEntry{{1 << 30, testID(3)}, {17, testID(4)}}}
 
-// testManifest is of version 3.
+// testManifest is of version 4.
 func testManifest() *Manifest {
+	m := testManifest3()
+	m.Structure.Tags = []string{"before the update", "gold"}
+	return m
+}
+
+// testManifest3 has no fields beyond version 3.
+func testManifest3() *Manifest {
 	m := testManifest2()
 	s := &m.Private.Summary
 	s.Files, s.Dirs, s.Others = 9000, 800, 70

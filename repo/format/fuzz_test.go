@@ -136,6 +136,9 @@ func FuzzSealedObject(f *testing.F) {
 			func() error { _, err := DecodeHead(headKey, name, b); return err },
 			func() error { _, err := DecodeRun(runKey, name, b); return err },
 			func() error { _, err := DecodeLease(leaseKey, name, b); return err },
+			func() error { _, err := DecodeMark(markKey, name, b); return err },
+			func() error { _, err := DecodePolicy(policyKey, name, b); return err },
+			func() error { _, err := DecodeLedger(ledgerKey, name, b); return err },
 		} {
 			decoding(t, b, 64, decode)
 		}
@@ -189,9 +192,52 @@ func FuzzLeaseBody(f *testing.F) {
 	})
 }
 
+func FuzzMarkBody(f *testing.F) {
+	f.Add(content(f, markMagic, markKey, testMarkName, golden(f, "mark")))
+	f.Add(marshal(new(Mark)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m *Mark
+		if decoding(t, b, 256, func() (err error) { m, err = decodeMarkBody(b); return err }) {
+			same(t, content(t, markMagic, markKey, testMarkName, m.Encode(testSalt, markKey, testMarkName)), b)
+			if m.Snapshot.IsZero() || m.Source == "" {
+				t.Fatalf("a mark of nothing: %+v", m)
+			}
+		}
+	})
+}
+
+func FuzzPolicyBody(f *testing.F) {
+	f.Add(content(f, policyMagic, policyKey, testPolicyName, golden(f, "policy")))
+	f.Add(marshal(new(Policy)))
+	f.Add(marshal(&Policy{Seq: 1, Rules: []PolicyRule{{For: "vm"}, {For: "vm"}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var p *Policy
+		if decoding(t, b, 256, func() (err error) { p, err = decodePolicyBody(b); return err }) {
+			same(t, content(t, policyMagic, policyKey, testPolicyName, p.Encode(testSalt, policyKey, testPolicyName)), b)
+			for _, r := range p.Rules {
+				if r.Within < 0 || r.MaxAge < 0 || r.MaxUnread < 0 || r.Last > MaxKept {
+					t.Fatalf("accepted: %+v", r)
+				}
+			}
+		}
+	})
+}
+
+func FuzzLedgerBody(f *testing.F) {
+	f.Add(content(f, ledgerMagic, ledgerKey, testLedgerName, golden(f, "ledger")))
+	f.Add(make([]byte, 8))
+	f.Add([]byte{255, 255, 255, 255, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var l *Ledger
+		if decoding(t, b, 8, func() (err error) { l, err = decodeLedgerBody(b); return err }) {
+			same(t, content(t, ledgerMagic, ledgerKey, testLedgerName, l.Encode(testSalt, ledgerKey, testLedgerName)), b)
+		}
+	})
+}
+
 // A manifest is tried as it is, and with two parts that open, of each version.
 func FuzzManifest(f *testing.F) {
-	for name, m := range map[string]*Manifest{"manifest": testManifest1(), "manifest-2": testManifest2(), "manifest-3": testManifest()} {
+	for name, m := range map[string]*Manifest{"manifest": testManifest1(), "manifest-2": testManifest2(), "manifest-3": testManifest3(), "manifest-4": testManifest()} {
 		f.Add(golden(f, name), marshal(&m.Structure), marshal(&m.Private))
 	}
 	f.Fuzz(func(t *testing.T, b, structure, private []byte) {
@@ -234,26 +280,26 @@ func TestManifestVersions(t *testing.T) {
 		_, err := DecodeManifest(testSession, manifestKey, askBodyKey, b)
 		return err
 	}
-	m, m2 := testManifest(), testManifest2()
+	m, m2, m3 := testManifest(), testManifest2(), testManifest3()
 	for _, c := range []struct {
 		magic string
 		m     *Manifest
-	}{{manifestMagic1, m2}, {manifestMagic1, m}, {manifestMagic2, m}} {
+	}{{manifestMagic1, m2}, {manifestMagic1, m3}, {manifestMagic1, m}, {manifestMagic2, m3}, {manifestMagic2, m}, {manifestMagic3, m}} {
 		if err := decode(forgeManifest(c.magic, marshal(&c.m.Structure), marshal(&c.m.Private))); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%q with fields of a later version: %v", c.magic, err)
 		}
 	}
 	if err := decode(forgeManifest("vfsmani\x05", marshal(&m.Structure), marshal(&m.Private))); !errors.Is(err, ErrNewer) {
-		t.Errorf("version 4: %v", err)
+		t.Errorf("version 5: %v", err)
 	}
 	other := bytes.Repeat([]byte{0xee}, 300) // where the length of the first part stands there is something else
 	if err := decode(append([]byte("vfsmani\x05"), other...)); !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
-		t.Errorf("version 4 of another layout: %v", err)
+		t.Errorf("version 5 of another layout: %v", err)
 	}
 	if err := decode(append([]byte(manifestMagic), other...)); !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {
-		t.Errorf("version 3 of another layout: %v", err)
+		t.Errorf("version 4 of another layout: %v", err)
 	}
-	for _, name := range []string{"manifest", "manifest-2", "manifest-3"} {
+	for _, name := range []string{"manifest", "manifest-2", "manifest-3", "manifest-4"} {
 		for version := range 256 {
 			b := golden(t, name)
 			if byte(version) == b[magicSize-1] {

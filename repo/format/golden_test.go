@@ -13,7 +13,7 @@ import (
 )
 
 // golden reads a file of testdata, hexadecimal in lines. The files pin version
-// 1 of the format, and versions 2 and 3 of a manifest: they were made once, and
+// 1 of the format, and versions 2 to 4 of a manifest: they were made once, and
 // repositories like them exist. If a test here fails, the format has changed and
 // needs a new version.
 func golden(t testing.TB, name string) []byte {
@@ -38,7 +38,10 @@ func encoded(t testing.TB) map[string][]byte {
 		"run":             testRun().Encode(testSalt, runKey, testRunName),
 		"head":            testHead.Encode(testSalt, headKey, testHeadName),
 		"lease":           testLease.Encode(testSalt, leaseKey, testLeaseName),
-		"manifest-3":      testManifest().Encode(testSalt, manifestKey, bodyKey),
+		"mark":            testMark.Encode(testSalt, markKey, testMarkName),
+		"policy":          testPolicy.Encode(testSalt, policyKey, testPolicyName),
+		"ledger":          testLedger.Encode(testSalt, ledgerKey, testLedgerName),
+		"manifest-4":      testManifest().Encode(testSalt, manifestKey, bodyKey),
 		"segment-map":     testMap.Encode(),
 		"page":            testPage.EncodePage(),
 		"root":            testDisk.Encode(),
@@ -54,7 +57,7 @@ func encoded(t testing.TB) map[string][]byte {
 
 // goldenSum is BLAKE3-256 of all golden files in the order of their names, each
 // after its name: that somebody made the files anew does not go unnoticed.
-const goldenSum = "5c8b855bf8f9da9e6575801711519f3dc4a1f621e571743adda3e3ca6e891d52"
+const goldenSum = "43d8b48da1ef951cc5ea4d43d2b9da357992a7ea7d951e1eff2c0c66a52654db"
 
 func TestGoldenEncodings(t *testing.T) {
 	now := encoded(t)
@@ -116,7 +119,15 @@ func TestGoldenOpens(t *testing.T) {
 	manifest, err = DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest-2"))
 	check("manifest of version 2", manifest, testManifest2(), err)
 	manifest, err = DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest-3"))
+	check("manifest of version 3", manifest, testManifest3(), err)
+	manifest, err = DecodeManifest(testSession, manifestKey, askBodyKey, golden(t, "manifest-4"))
 	check("manifest", manifest, testManifest(), err)
+	mark, err := DecodeMark(markKey, testMarkName, golden(t, "mark"))
+	check("mark", mark, testMark, err)
+	policy, err := DecodePolicy(policyKey, testPolicyName, golden(t, "policy"))
+	check("policy", policy, testPolicy, err)
+	ledger, err := DecodeLedger(ledgerKey, testLedgerName, golden(t, "ledger"))
+	check("ledger", ledger, testLedger, err)
 	m, err := DecodeSegmentMap(golden(t, "segment-map"), 64<<20)
 	check("segment map", m, testMap, err)
 	page, err := DecodePage(golden(t, "page"), 64<<20)

@@ -19,17 +19,16 @@ type Ledger struct {
 	Snapshots []LedgerSnapshot // sorted by ID, each once
 }
 
-// A LedgerPack says when a pack was last read as a whole and found good.
+// A LedgerPack says when a pack was last read as a whole.
 type LedgerPack struct {
 	Pack PackHash
-	Time int64 // Unix seconds
+	Time int64 // Unix seconds; negated if damage was found
 }
 
-// A LedgerSnapshot says when all that a snapshot names was last read and found
-// good.
+// A LedgerSnapshot says when all that a snapshot names was last read.
 type LedgerSnapshot struct {
 	Snapshot SnapshotID
-	Time     int64 // Unix seconds
+	Time     int64 // Unix seconds; negated if damage was found
 }
 
 const (

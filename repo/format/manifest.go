@@ -242,6 +242,9 @@ func (s *ManifestStructure) validate(id SnapshotID) error {
 	if s.Session != id || s.Source == "" || s.Seq == 0 || len(s.SealedSecret) != seal.SealedSecretSize {
 		return damaged("snapshot %d of %q in the place of %v", s.Seq, s.Source, id)
 	}
+	if err := CheckTags(s.Tags); err != nil {
+		return damaged("%v", err)
+	}
 	names, roots := map[string]bool{}, map[chunk.ID]bool{}
 	var want []chunk.ID
 	for _, it := range s.Items {

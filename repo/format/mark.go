@@ -27,6 +27,16 @@ func DecodeMark(key KeyFunc, name string, b []byte) (*Mark, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeMarkBody(body)
+}
+
+func decodeMarkBody(b []byte) (*Mark, error) {
 	m := new(Mark)
-	return m, unmarshal(body, m)
+	if err := unmarshal(b, m); err != nil {
+		return nil, err
+	}
+	if m.Snapshot.IsZero() || m.Source == "" {
+		return nil, damaged("mark of snapshot %v of %q", m.Snapshot, m.Source)
+	}
+	return m, nil
 }

@@ -1,9 +1,22 @@
 package format
 
+import (
+	"fmt"
+	"strings"
+)
+
 const policyMagic = "vfsplcy\x01"
 
 // MaxPolicySize bounds a policy object, in bytes.
-const MaxPolicySize = 256 << 10
+const MaxPolicySize = 1 << 20
+
+// Bounds of a policy.
+const (
+	MaxRules    = 1024
+	MaxRuleFor  = 512     // bytes
+	MaxKept     = 1 << 32 // of a count
+	MaxDuration = 1 << 35 // seconds, about 1,000 years
+)
 
 // A Policy says which snapshots forget keeps. It is the object policy/<Seq>,
 // made once and never overwritten; the one with the highest Seq is in force.
@@ -30,6 +43,11 @@ type PolicyRule struct {
 	MaxUnread int64 `cbor:"11,keyasint"`
 }
 
+// KeepsNothing tells whether there is nothing that the rule keeps.
+func (r *PolicyRule) KeepsNothing() bool {
+	return r.Last|r.Hourly|r.Daily|r.Weekly|r.Monthly|r.Yearly == 0 && r.Within == 0 && len(r.Tags) == 0
+}
+
 // Encode makes the policy object of that name.
 func (p *Policy) Encode(salt Salt, key KeyFunc, name string) []byte {
 	return sealObject(policyMagic, salt, key, name, marshal(p))
@@ -41,6 +59,52 @@ func DecodePolicy(key KeyFunc, name string, b []byte) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodePolicyBody(body)
+}
+
+func decodePolicyBody(b []byte) (*Policy, error) {
 	p := new(Policy)
-	return p, unmarshal(body, p)
+	if err := unmarshal(b, p); err != nil {
+		return nil, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, damaged("%v", err)
+	}
+	return p, nil
+}
+
+// Check says what is wrong with a policy.
+func (p *Policy) Check() error {
+	if len(p.Rules) > MaxRules {
+		return fmt.Errorf("there are %d rules, at most %d are allowed", len(p.Rules), MaxRules)
+	}
+	for i := range p.Rules {
+		if err := p.Rules[i].check(); err != nil {
+			return err
+		}
+	}
+	if !ascending(p.Rules, func(a, b PolicyRule) int { return strings.Compare(a.For, b.For) }) {
+		return fmt.Errorf("the rules are not sorted, or there are two for one kind or source")
+	}
+	return nil
+}
+
+func (r *PolicyRule) check() error {
+	if len(r.For) > MaxRuleFor {
+		return fmt.Errorf("rule for %.40q…: a name of %d bytes, at most %d are allowed", r.For, len(r.For), MaxRuleFor)
+	}
+	for _, n := range []uint64{r.Last, r.Hourly, r.Daily, r.Weekly, r.Monthly, r.Yearly} {
+		if n > MaxKept {
+			return fmt.Errorf("rule for %q: %d is too large a number", r.For, n)
+		}
+	}
+	for _, d := range []int64{r.Within, r.MaxAge, r.MaxUnread} {
+		if d < 0 || d > MaxDuration {
+			return fmt.Errorf("rule for %q: %d seconds are no duration to keep to", r.For, d)
+		}
+	}
+	if err := CheckTags(r.Tags); err != nil {
+		return fmt.Errorf("rule for %q: %w", r.For, err)
+	}
+	return nil
 }

@@ -11,6 +11,9 @@ func allKeys(s *Secrets, secret Key, session [16]byte, salt [32]byte) map[string
 		"structure pack":     s.StructurePackKey(session, salt),
 		"run":                s.RunKey(session, salt),
 		"head":               s.HeadKey(salt),
+		"mark":               s.MarkKey(salt),
+		"policy":             s.PolicyKey(salt),
+		"ledger":             s.LedgerKey(salt),
 		"lease":              s.LeaseKey(session, salt),
 		"manifest":           s.ManifestKey(session, salt),
 		"manifest body":      s.ManifestBodyKey(secret, session, salt),
@@ -49,9 +52,9 @@ func TestKeysDependOnEveryInput(t *testing.T) {
 		{"write key", with(func(s *Secrets) { s.WriteKey[0] ^= 1 }), ids},
 		{"repository", with(func(s *Secrets) { s.RepoID[0] ^= 1 }), ids},
 		{"structure key", with(func(s *Secrets) { s.StructureKey[0] ^= 1 }), append(ids, bySecret...)},
-		{"session", allKeys(same, secret, [16]byte{1}, testSalt), append(ids, "head")},
+		{"session", allKeys(same, secret, [16]byte{1}, testSalt), append(ids, "head", "mark", "policy", "ledger")},
 		{"salt", allKeys(same, secret, testSession, [32]byte{1}), ids},
-		{"secret", allKeys(same, Key{6}, testSession, testSalt), append(ids, "structure pack", "run", "head", "lease", "manifest")},
+		{"secret", allKeys(same, Key{6}, testSession, testSalt), append(ids, "structure pack", "run", "head", "mark", "policy", "ledger", "lease", "manifest")},
 	} {
 		unchanged := map[string]bool{}
 		for _, name := range tc.unchanged {
