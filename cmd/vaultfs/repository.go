@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"vaultfs/repo"
 	"vaultfs/repo/store"
@@ -79,7 +80,11 @@ func (a *app) unlock(ctx context.Context, st *store.Dir) (*repo.Repo, error) {
 	return nil, err
 }
 
+// openRepo opens the repository. The memory that the password's key took, some
+// 64 MiB, is given back: else the garbage collector would take it as the measure
+// of how much garbage may pile up until it runs first.
 func (a *app) openRepo(ctx context.Context, st *store.Dir, password []byte) (*repo.Repo, error) {
+	defer debug.FreeOSMemory()
 	return repo.Open(ctx, st, repo.OpenOptions{Password: password, CacheDir: a.indexCache(), Warn: a.print.warn})
 }
 
