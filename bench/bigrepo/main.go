@@ -1,6 +1,7 @@
 // Command bigrepo makes a repository of millions of tiny chunks in hundreds of
 // snapshots, as years of backups would, to measure what grows with their
-// number. On a repository that it made before it goes on.
+// number. On a repository that it made before it goes on. With -measure it makes
+// nothing, and tells what the program's commands take on the repository.
 package main
 
 import (
@@ -27,6 +28,7 @@ func main() {
 	flag.IntVar(&b.Noise, "noise", 64, "bytes of each chunk that do not compress")
 	flag.Uint64Var(&b.Seed, "seed", 1, "of the noise")
 	flag.IntVar(&b.Parallel, "parallel", 2, "sessions at a time")
+	program := flag.String("measure", "", "`vaultfs` whose commands are measured on DIR")
 	password := flag.String("password", "bench", "of the repository")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: bigrepo [flags] DIR")
@@ -39,7 +41,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, &b, flag.Arg(0), []byte(*password)); err != nil {
+	var err error
+	if *program != "" {
+		err = measure(ctx, *program, flag.Arg(0), *password)
+	} else {
+		err = run(ctx, &b, flag.Arg(0), []byte(*password))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bigrepo:", err)
 		os.Exit(1)
 	}

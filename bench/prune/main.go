@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"vaultfs/bench"
 )
 
 // A comparison is what is compared and where.
@@ -68,10 +70,19 @@ func (c *comparison) run(ctx context.Context) (err error) {
 	fmt.Printf("| | wall s | CPU s | peak MB | repository MB |\n|---|---|---|---|---|\n")
 	for i, t := range tools {
 		fmt.Printf("| %s, %d backups | %.1f | %.1f | %.0f | %.0f |\n", t.name, c.states,
-			backups[i].wall.Seconds(), backups[i].cpu.Seconds(), backups[i].peak, backups[i].size)
+			backups[i].Wall.Seconds(), backups[i].CPU.Seconds(), mega(backups[i].Peak), mega(backups[i].size))
 	}
 	return c.collect(ctx, tools)
 }
+
+// taken is what commands took, and the size of the repository afterwards, in
+// bytes.
+type taken struct {
+	bench.Usage
+	size int64
+}
+
+func mega(n int64) float64 { return float64(n) / 1e6 }
 
 func (c *comparison) size() string {
 	if c.kind == "image" {
@@ -81,18 +92,20 @@ func (c *comparison) size() string {
 }
 
 // backUp makes the states, each backed up by each tool, in turn.
-func (c *comparison) backUp(ctx context.Context, tools []tool) ([]usage, error) {
+func (c *comparison) backUp(ctx context.Context, tools []tool) ([]taken, error) {
 	path := filepath.Join(c.dir, "source")
 	src, err := c.newSource(path)
 	if err != nil {
 		return nil, err
 	}
-	total := make([]usage, len(tools))
-	for i, t := range tools {
-		if total[i], err = t.run(ctx, t.create); err != nil {
+	total := make([]taken, len(tools))
+	for _, t := range tools {
+		if err = os.Mkdir(t.dir, 0o700); err != nil {
 			return nil, err
 		}
-		total[i] = usage{}
+		if _, err = t.run(ctx, t.create); err != nil {
+			return nil, err
+		}
 	}
 	for state := range c.states {
 		if state > 0 {
@@ -105,13 +118,13 @@ func (c *comparison) backUp(ctx context.Context, tools []tool) ([]usage, error) 
 			if err != nil {
 				return nil, err
 			}
-			total[i].add(u)
+			total[i].Add(u)
 		}
 		fmt.Fprintf(os.Stderr, "\r%d of %d states", state+1, c.states)
 	}
 	fmt.Fprintln(os.Stderr)
 	for i, t := range tools {
-		if total[i].size, err = diskUsage(t.repo); err != nil {
+		if total[i].size, err = bench.DiskUsage(t.repo()); err != nil {
 			return nil, err
 		}
 	}
@@ -127,7 +140,7 @@ func (c *comparison) collect(ctx context.Context, tools []tool) error {
 				if err != nil {
 					return err
 				}
-				fmt.Printf("| %s, %s | %.2f | %.2f | %.0f | %.0f |\n", t.name, t.ways[way].name, u.wall.Seconds(), u.cpu.Seconds(), u.peak, u.size)
+				fmt.Printf("| %s, %s | %.2f | %.2f | %.0f | %.0f |\n", t.name, t.ways[way].name, u.Wall.Seconds(), u.CPU.Seconds(), mega(u.Peak), mega(u.size))
 			}
 		}
 	}
@@ -136,11 +149,11 @@ func (c *comparison) collect(ctx context.Context, tools []tool) error {
 
 // once collects in a copy of the tool's repository, as it was after the last
 // backup, and checks afterwards what is left.
-func (c *comparison) once(ctx context.Context, t tool, w way) (u usage, err error) {
-	full := t.repo
-	t.repo += ".copy"
-	defer os.RemoveAll(t.repo)
-	if err := copyTree(ctx, full, t.repo); err != nil {
+func (c *comparison) once(ctx context.Context, t tool, w way) (u taken, err error) {
+	full := t.dir
+	t.dir += ".copy"
+	defer os.RemoveAll(t.dir)
+	if err := bench.Copy(ctx, full, t.dir); err != nil {
 		return u, err
 	}
 	for _, args := range w.commands {
@@ -148,11 +161,11 @@ func (c *comparison) once(ctx context.Context, t tool, w way) (u usage, err erro
 		if err != nil {
 			return u, err
 		}
-		u.add(one)
+		u.Add(one)
 	}
 	if _, err := t.run(ctx, t.check); err != nil {
 		return u, err
 	}
-	u.size, err = diskUsage(t.repo)
+	u.size, err = bench.DiskUsage(t.repo())
 	return u, err
 }

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+
+	"vaultfs/bench"
 )
 
 // A tool is one of the programs that are compared, with a repository.
 type tool struct {
 	name, program string
-	repo          string
+	dir           string // of the repository and of the tool's cache
 	env           []string
-	global        []string // arguments that come before those of each command
 	create        []string
 	backup        func(source string) []string
 	ways          []way
@@ -23,14 +26,21 @@ type way struct {
 	commands [][]string
 }
 
+func (t tool) repo() string { return filepath.Join(t.dir, "repo") }
+
+// run runs a command of the tool on its repository.
+func (t tool) run(ctx context.Context, args []string) (bench.Usage, error) {
+	global := []string{"--repo", t.repo(), "--cache-dir", filepath.Join(t.dir, "cache")}
+	return bench.Run(ctx, t.env, t.program, slices.Concat(global, args)...)
+}
+
 const password = "bench"
 
 func newRestic(c *comparison) tool {
 	keep := fmt.Sprint(c.keep)
 	return tool{
-		name: "restic", program: c.restic, repo: filepath.Join(c.dir, "restic"),
+		name: "restic", program: c.restic, dir: filepath.Join(c.dir, "restic"),
 		env:    []string{"RESTIC_PASSWORD=" + password},
-		global: []string{"--cache-dir", filepath.Join(c.dir, "restic-cache"), "--quiet"},
 		create: []string{"init"},
 		backup: func(source string) []string { return []string{"backup", source} },
 		ways: []way{
@@ -51,9 +61,8 @@ func newVaultfs(c *comparison) tool {
 	}
 	forget := []string{"forget", "--keep-last", keep, "--yes"}
 	return tool{
-		name: "vaultfs", program: c.vaultfs, repo: filepath.Join(c.dir, "vaultfs"),
+		name: "vaultfs", program: c.vaultfs, dir: filepath.Join(c.dir, "vaultfs"),
 		env:    []string{"VAULTFS_PASSWORD=" + password},
-		global: []string{"--cache-dir", filepath.Join(c.dir, "vaultfs-cache")},
 		create: []string{"init"},
 		backup: backup,
 		ways: []way{

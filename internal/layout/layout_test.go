@@ -57,6 +57,7 @@ var may = map[string][]string{
 	"internal/layout":      {},
 	"bench":                {"chunk", "repo", "repo/seal", "repo/store", "ingest"},
 	"bench/bigrepo":        {"bench", "repo", "repo/store"},
+	"bench/prune":          {"bench"},
 	"cmd/vaultfs": {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "ingest/tree", "ingest/rsync", "ingest/tar",
 		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/paths", "internal/retention"},
 }
