@@ -46,15 +46,24 @@ func (r *Repo) readHead(ctx context.Context, seq uint64) (*format.Head, error) {
 	return h, damage(name, err)
 }
 
+// emptyListings is how often the heads are listed before it is believed that
+// there is none: others may publish so fast that all that were there when a
+// listing began are gone before it comes to them, and it need not see those that
+// came since.
+const emptyListings = 10
+
 // currentHead reads the head in force.
 func (r *Repo) currentHead(ctx context.Context) (*format.Head, error) {
-	for {
+	for empty := 0; ; {
 		seqs, err := r.headSeqs(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if len(seqs) == 0 {
-			return nil, errNoHead
+			if empty++; empty == emptyListings {
+				return nil, errNoHead
+			}
+			continue
 		}
 		h, err := r.readHead(ctx, seqs[len(seqs)-1])
 		if errors.Is(err, store.ErrNotFound) {

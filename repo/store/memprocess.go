@@ -69,3 +69,11 @@ func (m *Mem) lock(p *Process) error {
 	}
 	return nil
 }
+
+// Holds tells whether the process has the lease of that name.
+func (p *Process) Holds(lease string) bool {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	node, err := p.m.find(leaseFile(lease))
+	return err == nil && node.exclusive != nil && node.exclusive.p == p
+}
