@@ -40,25 +40,43 @@ func (r *Repo) openLease(ctx context.Context, id format.SnapshotID, l format.Lea
 	return r.store.OpenLease(ctx, name, l.Encode(newSalt(), r.leaseKey(id), "sessions/"+name))
 }
 
-// Sessions lists who is at work, or died at it.
-func (r *Repo) Sessions(ctx context.Context) ([]SessionInfo, error) {
+// A work is the lease of somebody at work, or who died at it.
+type work struct {
+	SessionInfo
+	id    format.SnapshotID
+	lease *format.Lease // nil if it cannot be read: then it forbids most
+}
+
+// works reads all leases.
+func (r *Repo) works(ctx context.Context) (list []work, err error) {
 	leases, err := r.store.Leases(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var list []SessionInfo
 	for _, l := range leases {
-		info := SessionInfo{ID: l.Name, Kind: "unknown", Since: l.ModTime, Alive: l.Alive}
-		if id, err := format.ParseSnapshotID(l.Name); err == nil {
-			if lease, err := format.DecodeLease(r.leaseKey(id), "sessions/"+l.Name, l.Content); err == nil {
-				info.Kind = [...]string{"", "write", "read", "gc"}[lease.Kind]
-				info.Purpose, info.Host, info.PID = lease.Purpose, lease.Host, int(lease.PID)
-				info.Since = time.Unix(lease.Since, 0)
-			}
+		w := work{SessionInfo: SessionInfo{ID: l.Name, Kind: "unknown", Since: l.ModTime, Alive: l.Alive}}
+		if w.id, err = format.ParseSnapshotID(l.Name); err == nil {
+			w.lease, err = format.DecodeLease(r.leaseKey(w.id), "sessions/"+l.Name, l.Content)
 		}
-		list = append(list, info)
+		if err == nil {
+			w.Kind = [...]string{"", "write", "read", "gc"}[w.lease.Kind]
+			w.Purpose, w.Host, w.PID = w.lease.Purpose, w.lease.Host, int(w.lease.PID)
+			w.Since = time.Unix(w.lease.Since, 0)
+		} else {
+			w.lease = nil
+		}
+		list = append(list, w)
 	}
 	return list, nil
+}
+
+// Sessions lists who is at work, or died at it.
+func (r *Repo) Sessions(ctx context.Context) (list []SessionInfo, err error) {
+	works, err := r.works(ctx)
+	for _, w := range works {
+		list = append(list, w.SessionInfo)
+	}
+	return list, err
 }
 
 // How long checkAlone waits for a rival that may be giving way, and for a lease
@@ -185,12 +203,31 @@ func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 		}
 	}
 	for _, id := range ids {
-		if _, err := p.repo.store.Size(ctx, snapshotObject(id)); err != nil {
-			return fmt.Errorf("snapshot %s: %w", id, ErrNotFound)
+		if err := p.repo.isKept(ctx, id); err != nil {
+			return err
 		}
 		p.pinned[id.String()] = true
 	}
 	return nil
+}
+
+// isKept returns nil for a snapshot that is there and not forgotten. It is called
+// once a lease names the snapshot, which then stays until the lease ends. The
+// mark is looked for first: who removes a forgotten snapshot removes its manifest
+// before its mark, so that one of the two looks tells. A mark that cannot be read
+// counts.
+func (r *Repo) isKept(ctx context.Context, id format.SnapshotID) error {
+	_, err := r.store.Size(ctx, forgottenObject(id))
+	if err == nil {
+		return fmt.Errorf("snapshot %s: %w: it was forgotten", id, ErrNotFound)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		_, err = r.store.Size(ctx, snapshotObject(id))
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("snapshot %s: %w", id, ErrNotFound)
+	}
+	return err
 }
 
 // open opens a read lease; nil where there can be none.

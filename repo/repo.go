@@ -32,6 +32,8 @@ type Repo struct {
 	secrets *seal.Secrets
 	slot    string // the key slot that opened the repository
 	warn    func(string)
+	// cacheDir is where the local copies of indexes are kept; "" if they are temporary.
+	cacheDir string
 
 	dataNames, structureNames *chunk.Namer
 
@@ -116,7 +118,7 @@ func newRepo(st *store.Dir, config *format.Config, secrets *seal.Secrets, slot s
 		o.Warn(w)
 	}
 	return &Repo{
-		store: st, config: config, secrets: secrets, slot: slot, warn: o.Warn, index: x,
+		store: st, config: config, secrets: secrets, slot: slot, warn: o.Warn, index: x, cacheDir: o.CacheDir,
 		dataNames:      chunk.NewNamer(secrets.DataIDKey()),
 		structureNames: chunk.NewNamer(secrets.StructureIDKey()),
 		chunks:         newCache[chunk.ID, []byte](chunkCacheSize),
