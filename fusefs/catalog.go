@@ -26,19 +26,46 @@ type listing struct {
 	snapshots []*repo.Snapshot
 	root      *sourceDir
 	at        time.Time
+	err       error // why it may lack some
 }
 
 // root is the tree of sources as it was at most a second ago. When the repository
 // cannot be listed at all it is an older one.
 func (c *catalog) root(ctx context.Context) (*sourceDir, error) {
+	l, err := c.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.root, nil
+}
+
+// listed returns the IDs of the snapshots that there are. A listing that may lack
+// some is an error.
+func (c *catalog) listed(ctx context.Context) (map[string]bool, error) {
+	l, err := c.now(ctx)
+	if err == nil {
+		err = l.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[string]bool, len(l.snapshots))
+	for _, s := range l.snapshots {
+		ids[s.ID] = true
+	}
+	return ids, nil
+}
+
+// now is what there was at most a second ago.
+func (c *catalog) now(ctx context.Context) (*listing, error) {
 	if l := c.listing.Load(); l != nil && time.Since(l.at) < freshness {
-		return l.root, nil
+		return l, nil
 	}
 	l, err := c.flights.do(ctx, "list", func(ctx context.Context) (any, error) { return c.list(ctx) })
 	if err != nil {
 		return nil, err
 	}
-	return l.(*listing).root, nil
+	return l.(*listing), nil
 }
 
 func (c *catalog) list(ctx context.Context) (*listing, error) {
@@ -53,7 +80,7 @@ func (c *catalog) list(ctx context.Context) (*listing, error) {
 	} else if err != nil {
 		c.reportUnreadable(err)
 	}
-	now := &listing{snapshots: snapshots, at: time.Now()}
+	now := &listing{snapshots: snapshots, at: time.Now(), err: err}
 	if old != nil && slices.EqualFunc(old.snapshots, snapshots, same) {
 		now.root = old.root
 	} else {

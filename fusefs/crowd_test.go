@@ -19,7 +19,7 @@ func TestCrowd(t *testing.T) {
 	r := &fakeRepository{}
 	r.commitTree("tree/many", manyFiles(dirs, files))
 	reported := new(sink)
-	shown := newTree(t.Context(), r, &r.pin, owner{}, reported.log)
+	shown := newTree(t.Context(), r, &fakePin{}, nil, owner{}, reported.log)
 	shown.crowd.limit = limit
 	dir := t.TempDir()
 	served, err := shown.mount(t.Context(), dir, Options{})

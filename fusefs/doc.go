@@ -79,6 +79,13 @@
 //
 // # Leases
 //
-// The snapshots whose inside has been looked at are named in a read lease until
-// the tree is unmounted. Listing a source takes none.
+// The snapshots whose inside has been looked at are named in a read lease, so that
+// nothing of them is collected. Listing a source takes none. A snapshot that is
+// forgotten is not listed any more; what of it is open can be read on, and when all
+// has been closed the lease gives it up, within half a minute. Who enters it later,
+// standing in one of its directories, gets ENOENT, and the report says why.
+//
+// Where somebody breaks the lease the mount takes another on what there still is.
+// What was forgotten by then and is still being read gives EIO once it has been
+// collected: never other bytes.
 package fusefs

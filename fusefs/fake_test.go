@@ -27,7 +27,7 @@ type fakeRepository struct {
 
 	lists, opens atomic.Int64
 	gate         chan struct{} // if not nil, OpenDisk waits for it
-	pin          fakePin
+	pin          *fakePin      // that was made last
 }
 
 type fakePin struct {
@@ -35,6 +35,7 @@ type fakePin struct {
 	pinned   []string // IDs
 	gone     map[string]bool
 	released bool
+	broken   bool
 }
 
 func (r *fakeRepository) Snapshots(context.Context) ([]*repo.Snapshot, error) {
@@ -78,7 +79,23 @@ func (r *fakeRepository) OpenTree(_ context.Context, it repo.Item) (Tree, error)
 // fileContent is what every file item of a name holds.
 func fileContent(name string) string { return "content of " + name + "\n" }
 
-func (r *fakeRepository) Pin(context.Context, string) (Pin, error) { return &r.pin, nil }
+func (r *fakeRepository) Pin(context.Context, string) (Pin, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &fakePin{}
+	if r.pin != nil {
+		p.gone = r.pin.gone
+	}
+	r.pin = p
+	return p, nil
+}
+
+// current is the pin that was made last.
+func (r *fakeRepository) current() *fakePin {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pin
+}
 
 func (p *fakePin) Add(_ context.Context, snapshots ...*repo.Snapshot) error {
 	p.mu.Lock()
@@ -88,6 +105,24 @@ func (p *fakePin) Add(_ context.Context, snapshots ...*repo.Snapshot) error {
 			return repo.ErrNotFound
 		}
 		p.pinned = append(p.pinned, s.ID)
+	}
+	return nil
+}
+
+func (p *fakePin) Remove(_ context.Context, snapshots ...*repo.Snapshot) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range snapshots {
+		p.pinned = slices.DeleteFunc(p.pinned, func(id string) bool { return id == s.ID })
+	}
+	return nil
+}
+
+func (p *fakePin) Held(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken {
+		return repo.ErrLeaseBroken
 	}
 	return nil
 }

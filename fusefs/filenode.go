@@ -27,6 +27,10 @@ func (n *fileNode) path() string { return join(n.snapshot.path, n.entry.path) }
 
 // Getattr implements [fs.NodeGetattrer].
 func (n *fileNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	if e := n.enter(ctx, n.snapshot); e != 0 {
+		return e
+	}
+	defer n.leave(n.snapshot)
 	out.SetTimeout(forever)
 	return n.attr(ctx, &out.Attr)
 }
@@ -65,9 +69,10 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint3
 	}
 	c, err := n.open(ctx)
 	if err != nil {
+		n.leave(n.snapshot)
 		return nil, 0, n.report.failed("opening "+n.path(), err)
 	}
-	return &handle{content: c, path: n.path(), report: n.report}, fuse.FOPEN_KEEP_CACHE, 0
+	return &handle{content: c, path: n.path(), report: n.report, leave: func() { n.leave(n.snapshot) }}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (n *fileNode) open(ctx context.Context) (content, error) {

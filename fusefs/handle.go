@@ -17,12 +17,14 @@ type handle struct {
 	content content
 	path    string
 	report  *reporter
+	leave   func() // is called when it is closed
 }
 
 var (
-	_ fs.FileReader  = (*handle)(nil)
-	_ fs.FileLseeker = (*handle)(nil)
-	_ fs.FileFlusher = (*handle)(nil)
+	_ fs.FileReader   = (*handle)(nil)
+	_ fs.FileLseeker  = (*handle)(nil)
+	_ fs.FileFlusher  = (*handle)(nil)
+	_ fs.FileReleaser = (*handle)(nil)
 )
 
 // Flush implements [fs.FileFlusher]: there is nothing to flush, and told so the
@@ -30,6 +32,12 @@ var (
 // matters when this process starts another: a child closes inherited files while
 // the Go runtime stands still.
 func (h *handle) Flush(context.Context) syscall.Errno { return syscall.ENOSYS }
+
+// Release implements [fs.FileReleaser].
+func (h *handle) Release(context.Context) syscall.Errno {
+	h.leave()
+	return 0
+}
 
 // Read implements [fs.FileReader]. The kernel takes a short answer for the end of
 // the file and shows zeros in the rest, so everything is read or nothing.

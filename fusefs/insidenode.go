@@ -35,6 +35,7 @@ func (n *insideNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	if e := n.enter(ctx, n.snapshot); e != 0 {
 		return nil, e
 	}
+	defer n.leave(n.snapshot)
 	child, e := n.child(ctx, name)
 	switch {
 	case e != 0:
@@ -73,16 +74,20 @@ func (n *insideNode) OpendirHandle(ctx context.Context, _ uint32) (fs.FileHandle
 		id := insideIdentity(n.snapshot, a)
 		entries = append(entries, fuse.DirEntry{Name: a.path, Mode: id.Mode, Ino: id.Ino})
 	}
-	return &nameListing{entries: entries}, 0, 0
+	return &nameListing{entries: entries, leave: func() { n.leave(n.snapshot) }}, 0, 0
 }
 
-// enter sees to it that what is about to be looked at stays.
+// enter sees to it that what is about to be looked at stays, until leave.
 func (t *tree) enter(ctx context.Context, s *snapshot) syscall.Errno {
-	if err := t.leases.hold(ctx, s); err != nil {
+	if err := t.leases.enter(ctx, s); err != nil {
 		return t.report.failed("entering "+s.path, err)
 	}
 	return 0
 }
+
+// leave is called once for each enter that succeeded, when what it was for is done
+// or closed.
+func (t *tree) leave(s *snapshot) { t.leases.leave(s) }
 
 func insideIdentity(s *snapshot, e *entry) fs.StableAttr {
 	mode := uint32(fileMode)

@@ -1,10 +1,12 @@
 package fusefs
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -30,6 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("mounted")
 		select {}
 	default:
+		sweepEvery = 100 * time.Millisecond
 		goleak.VerifyTestMain(m)
 	}
 }
@@ -73,6 +76,56 @@ func run(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}
 	return string(out)
+}
+
+// A conversation is with a program that waits for a word.
+type conversation struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func newConversation(t testing.TB, name string, args ...string) *conversation {
+	t.Helper()
+	c := &conversation{cmd: exec.Command(name, args...)}
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.in, c.out = in, bufio.NewReader(out)
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// line is the next line that it prints.
+func (c *conversation) line(t testing.TB) string {
+	t.Helper()
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(line, "\n")
+}
+
+// rest says a word, and returns all that it prints until it ends.
+func (c *conversation) rest(t testing.TB, word string) string {
+	t.Helper()
+	if _, err := io.WriteString(c.in, word); err != nil {
+		t.Fatal(err)
+	}
+	c.in.Close()
+	all, err := io.ReadAll(c.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.cmd.Wait() // its last command may well fail
+	return string(all)
 }
 
 // sink collects what a mount reports.

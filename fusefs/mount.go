@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -46,12 +47,13 @@ func Mount(ctx context.Context, r Repository, dir string, o Options) (*Server, e
 	if err != nil {
 		return nil, err
 	}
-	pin, err := r.Pin(ctx, "mount "+dir)
+	pinned := func(ctx context.Context) (Pin, error) { return r.Pin(ctx, "mount "+dir) }
+	pin, err := pinned(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening a read lease: %w", err)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	t := newTree(life, r, pin, owner{uint32(os.Geteuid()), uint32(os.Getegid())}, o.Log)
+	t := newTree(life, r, pin, pinned, owner{uint32(os.Geteuid()), uint32(os.Getegid())}, o.Log)
 	served, err := t.mount(ctx, dir, o)
 	if err != nil {
 		end()
@@ -62,10 +64,13 @@ func Mount(ctx context.Context, r Repository, dir string, o Options) (*Server, e
 	raiseReadAhead(dir)
 
 	s := &Server{dir: dir, done: make(chan struct{})}
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { t.leases.sweepUntil(life, t.catalog.listed) })
 	go func() {
 		defer close(s.done)
 		served.Wait()
 		end()
+		sweeping.Wait()
 		t.close()
 	}()
 	return s, nil

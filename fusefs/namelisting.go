@@ -14,12 +14,14 @@ import (
 type nameListing struct {
 	entries []fuse.DirEntry
 	given   int
+	leave   func() // is called when it is closed; nil outside of snapshots
 }
 
 var (
 	_ fs.FileReaddirenter = (*nameListing)(nil)
 	_ fs.FileSeekdirer    = (*nameListing)(nil)
 	_ fs.FileLookuper     = (*nameListing)(nil)
+	_ fs.FileReleasedirer = (*nameListing)(nil)
 )
 
 // Readdirent implements [fs.FileReaddirenter].
@@ -43,4 +45,11 @@ func (l *nameListing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 // attributes; the kernel asks for them when they are wanted.
 func (l *nameListing) Lookup(context.Context, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	return nil, syscall.ENOSYS
+}
+
+// Releasedir implements [fs.FileReleasedirer].
+func (l *nameListing) Releasedir(context.Context, uint32) {
+	if l.leave != nil {
+		l.leave()
+	}
 }

@@ -70,6 +70,11 @@ type Pin interface {
 	// Add names further snapshots. It is not called concurrently. One that is
 	// gone is repo.ErrNotFound.
 	Add(ctx context.Context, s ...*repo.Snapshot) error
+	// Remove gives snapshots free, and is not called concurrently either. The
+	// others stay named all the while.
+	Remove(ctx context.Context, s ...*repo.Snapshot) error
+	// Held is repo.ErrLeaseBroken if somebody has broken the lease.
+	Held(ctx context.Context) error
 	Release(ctx context.Context) error
 }
 

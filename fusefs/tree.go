@@ -23,7 +23,7 @@ type tree struct {
 	leases     *leases
 }
 
-func newTree(ctx context.Context, r Repository, pin Pin, o owner, log func(string)) *tree {
+func newTree(ctx context.Context, r Repository, pin Pin, another func(context.Context) (Pin, error), o owner, log func(string)) *tree {
 	f := &flights{ctx: ctx}
 	report := &reporter{log: log}
 	disks := &shelf{repository: r, flights: f, known: map[string]*knownDisk{}}
@@ -36,7 +36,7 @@ func newTree(ctx context.Context, r Repository, pin Pin, o owner, log func(strin
 		disks:      disks,
 		archives:   &archives{repository: r, flights: f, report: report, disks: disks},
 		crowd:      &crowd{limit: maxCrowd, work: &f.abandoned},
-		leases:     &leases{flights: f, report: report, pin: pin},
+		leases:     &leases{flights: f, report: report, another: another, held: map[string]*holding{}, pin: pin},
 	}
 	t.root = &sourceNode{node: node{tree: t}}
 	return t

@@ -27,6 +27,7 @@ func (n *treeDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if e := n.enter(ctx, n.in.snapshot); e != 0 {
 		return nil, e
 	}
+	defer n.leave(n.in.snapshot)
 	e, err := n.in.Lookup(n.in.ctx(), n.dir, name)
 	if err != nil {
 		return nil, n.report.failed("looking up "+join(n.path(), name), err)

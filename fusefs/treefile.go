@@ -24,9 +24,10 @@ func (n *treeFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint3
 	}
 	c, err := n.open()
 	if err != nil {
+		n.leave(n.in.snapshot)
 		return nil, 0, n.report.failed("opening "+n.path(), err)
 	}
-	return &handle{content: c, path: n.path(), report: n.report}, fuse.FOPEN_KEEP_CACHE, 0
+	return &handle{content: c, path: n.path(), report: n.report, leave: func() { n.leave(n.in.snapshot) }}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (n *treeFile) open() (content, error) {

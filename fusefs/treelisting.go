@@ -36,7 +36,11 @@ var (
 	_ fs.FileReaddirenter = (*treeListing)(nil)
 	_ fs.FileSeekdirer    = (*treeListing)(nil)
 	_ fs.FileLookuper     = (*treeListing)(nil)
+	_ fs.FileReleasedirer = (*treeListing)(nil)
 )
+
+// Releasedir implements [fs.FileReleasedirer].
+func (l *treeListing) Releasedir(context.Context, uint32) { l.dir.leave(l.dir.in.snapshot) }
 
 // Readdirent implements [fs.FileReaddirenter].
 func (l *treeListing) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -26,15 +27,36 @@ func (n *node) lookupTree(ctx context.Context, name string, s *snapshot, e *entr
 		entryAttr(&out.Attr, known.Operations().(*treeDir).dir)
 		return known, 0
 	}
-	opened, err := n.flights.do(ctx, "tree "+s.ID+" "+e.path, func(ctx context.Context) (any, error) {
-		return n.repository.OpenTree(ctx, e.item)
-	})
+	opened, failed := n.openTree(ctx, s, e)
+	if failed != 0 {
+		return nil, failed
+	}
+	in := &storedTree{opened, n.tree, s, e}
+	entryAttr(&out.Attr, in.Root())
+	return n.NewInode(ctx, &treeDir{treeNode: treeNode{node: node{tree: n.tree}, in: in}, dir: in.Root()}, id), 0
+}
+
+// openTree opens a tree. Listing a source, which shows the attributes of trees,
+// takes no lease; only where one cannot be read it is entered, and then it is either
+// gone or damaged.
+func (n *node) openTree(ctx context.Context, s *snapshot, e *entry) (Tree, syscall.Errno) {
+	open := func() (any, error) {
+		return n.flights.do(ctx, "tree "+s.ID+" "+e.path, func(ctx context.Context) (any, error) {
+			return n.repository.OpenTree(ctx, e.item)
+		})
+	}
+	opened, err := open()
+	if errors.Is(err, repo.ErrDamaged) {
+		if gone := n.enter(ctx, s); gone != 0 {
+			return nil, gone
+		}
+		defer n.leave(s)
+		opened, err = open()
+	}
 	if err != nil {
 		return nil, n.report.failed("opening "+join(s.path, e.path), err)
 	}
-	in := &storedTree{opened.(Tree), n.tree, s, e}
-	entryAttr(&out.Attr, in.Root())
-	return n.NewInode(ctx, &treeDir{treeNode: treeNode{node: node{tree: n.tree}, in: in}, dir: in.Root()}, id), 0
+	return opened.(Tree), 0
 }
 
 // ctx bounds the reading of nodes. A signal to a process that waits is no reason
@@ -89,11 +111,27 @@ func (n *treeNode) entry() (*repo.Entry, error) {
 	return n.in.Lookup(n.in.ctx(), n.parent.dir, n.name)
 }
 
-// Getattr implements [fs.NodeGetattrer].
-func (n *treeNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+// look finds the entry for a request. That of the root is in memory, and so shown
+// to whoever lists the source without a lease.
+func (n *treeNode) look(ctx context.Context, doing string) (*repo.Entry, syscall.Errno) {
+	if n.parent != nil {
+		if e := n.enter(ctx, n.in.snapshot); e != 0 {
+			return nil, e
+		}
+		defer n.leave(n.in.snapshot)
+	}
 	e, err := n.entry()
 	if err != nil {
-		return n.report.failed("reading the attributes of "+n.path(), err)
+		return nil, n.report.failed(doing+n.path(), err)
+	}
+	return e, 0
+}
+
+// Getattr implements [fs.NodeGetattrer].
+func (n *treeNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	e, failed := n.look(ctx, "reading the attributes of ")
+	if failed != 0 {
+		return failed
 	}
 	entryAttr(&out.Attr, e)
 	out.SetTimeout(forever)
@@ -160,10 +198,10 @@ type treeLink struct{ treeNode }
 var _ fs.NodeReadlinker = (*treeLink)(nil)
 
 // Readlink implements [fs.NodeReadlinker].
-func (n *treeLink) Readlink(context.Context) ([]byte, syscall.Errno) {
-	e, err := n.entry()
-	if err != nil {
-		return nil, n.report.failed("reading the link "+n.path(), err)
+func (n *treeLink) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
+	e, failed := n.look(ctx, "reading the link ")
+	if failed != 0 {
+		return nil, failed
 	}
 	return []byte(e.Target), 0
 }

@@ -15,10 +15,10 @@ import (
 const trusted = "trusted."
 
 // Getxattr implements [fs.NodeGetxattrer], by the rules of getxattr(2).
-func (n *treeNode) Getxattr(_ context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	e, err := n.entry()
-	if err != nil {
-		return 0, n.report.failed("reading the attributes of "+n.path(), err)
+func (n *treeNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	e, failed := n.look(ctx, "reading the attributes of ")
+	if failed != 0 {
+		return 0, failed
 	}
 	i, found := slices.BinarySearchFunc(e.Xattrs, name, func(x repo.Xattr, name string) int { return strings.Compare(x.Name, name) })
 	if !found {
@@ -28,6 +28,10 @@ func (n *treeNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 	if int(x.Size) > len(dest) {
 		return x.Size, syscall.ERANGE
 	}
+	if e := n.enter(ctx, n.in.snapshot); e != 0 {
+		return 0, e
+	}
+	defer n.leave(n.in.snapshot)
 	value, err := n.in.Xattr(n.in.ctx(), x)
 	if err != nil {
 		return 0, n.report.failed("reading the attribute "+name+" of "+n.path(), err)
@@ -37,9 +41,9 @@ func (n *treeNode) Getxattr(_ context.Context, name string, dest []byte) (uint32
 
 // Listxattr implements [fs.NodeListxattrer], by the rules of listxattr(2).
 func (n *treeNode) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
-	e, err := n.entry()
-	if err != nil {
-		return 0, n.report.failed("reading the attributes of "+n.path(), err)
+	e, failed := n.look(ctx, "reading the attributes of ")
+	if failed != 0 {
+		return 0, failed
 	}
 	caller, ok := fuse.FromContext(ctx)
 	all := ok && caller.Uid == 0
