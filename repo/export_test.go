@@ -120,3 +120,13 @@ func InMemory(f *File, off int64) bool {
 	}
 	return f.prefetchStored(off, off+1) // there is no token, so that nothing is begun
 }
+
+// Named are the snapshots that the leases of a pin name.
+func (p *Pin) Named() (ids []string) {
+	for _, l := range p.leases {
+		for _, id := range l.snapshots {
+			ids = append(ids, id.String())
+		}
+	}
+	return ids
+}

@@ -202,9 +202,14 @@ func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 			return err
 		}
 	}
-	for _, id := range ids {
+	for i, id := range ids {
 		if err := p.repo.isKept(ctx, id); err != nil {
-			return err
+			// What is gone is not to be kept by a lease that goes on naming it.
+			gone := map[format.SnapshotID]bool{}
+			for _, id := range ids[i:] {
+				gone[id] = true
+			}
+			return errors.Join(err, p.free(ctx, gone))
 		}
 		p.pinned[id.String()] = true
 	}

@@ -23,6 +23,10 @@ func (p *Pin) Remove(ctx context.Context, snapshots ...*Snapshot) error {
 		}
 		free[id] = true
 	}
+	return p.free(ctx, free)
+}
+
+func (p *Pin) free(ctx context.Context, free map[format.SnapshotID]bool) error {
 	for i := 0; i < len(p.leases); {
 		emptied, err := p.shrink(ctx, i, free)
 		if err != nil {

@@ -7,6 +7,37 @@ import (
 	"vaultfs/repo"
 )
 
+// A snapshot that turns out to be forgotten is not kept by the lease that was to
+// name it, and what was pinned before stays so.
+func TestPinForgotten(t *testing.T) {
+	r := newRepo(t, newStore(t))
+	kept, gone := ingestDisk(t, r, "disk/a", noise(1, 1<<16)), ingestDisk(t, r, "disk/b", noise(2, 1<<16))
+	if err := r.Forget(t.Context(), repo.ForgotByName, gone); err != nil {
+		t.Fatal(err)
+	}
+	pin, err := r.Pin(t.Context(), "mount /mnt", kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := r.Sessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pin.Add(t.Context(), gone); !errors.Is(err, repo.ErrNotFound) {
+		t.Errorf("pinning a forgotten snapshot: %v", err)
+	}
+	after, err := r.Sessions(t.Context())
+	if err != nil || len(after) != 1 || len(before) != 1 {
+		t.Errorf("%v, then %v, %v", before, after, err)
+	}
+	if got := pin.Named(); len(got) != 1 || got[0] != kept.ID {
+		t.Errorf("the lease names %q", got)
+	}
+	if err := pin.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A mount gives up what was forgotten, and goes on holding the rest.
 func TestPinRemove(t *testing.T) {
 	r := newRepo(t, newStore(t))
