@@ -106,15 +106,17 @@ func (l *Ledger) Verified(s *Snapshot) time.Time {
 	if t < 0 {
 		return time.Time{}
 	}
-	if strings.HasPrefix(s.Info.Verified, readBackWords) && s.Time.Unix() > t {
+	if readBack(s) && s.Time.Unix() > t {
 		return s.Time
 	}
 	return unixTime(t)
 }
 
-// readBackWords is how Info.Verified begins when an ingest has read back all
-// that it wrote.
-const readBackWords = "every pack was read back"
+// readBack tells whether the ingest of a snapshot has read back all that it
+// wrote.
+func readBack(s *Snapshot) bool {
+	return strings.HasPrefix(s.Info.Verified, "every pack was read back")
+}
 
 // ReadWhole returns when verify last read all that a snapshot needs and found it
 // good; the zero time if it never did, or found damage since.

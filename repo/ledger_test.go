@@ -84,7 +84,7 @@ func TestLedgerIsItsUnion(t *testing.T) {
 		id, at := snapshotNumber(rng.IntN(10)), 1+rng.Int64N(1000)
 		p.snapshots = []format.LedgerSnapshot{{Snapshot: id, Time: at}}
 		snapshots[id] = max(snapshots[id], at)
-		if err := r.record(t.Context(), p); err != nil {
+		if _, err := r.record(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.joinLedger(t.Context(), everyPack, everySnapshot); err != nil {
@@ -266,7 +266,7 @@ func TestLedgerClocks(t *testing.T) {
 	r := ledgerRepo(t, store.NewMem())
 	read := func(n int, at time.Time) {
 		t.Helper()
-		if err := r.record(t.Context(), proof{packs: []format.LedgerPack{{Pack: packNumber(n), Time: at.Unix()}}}); err != nil {
+		if _, err := r.record(t.Context(), proof{packs: []format.LedgerPack{{Pack: packNumber(n), Time: at.Unix()}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -312,7 +312,7 @@ func TestLedgerVerified(t *testing.T) {
 	s := &Snapshot{ID: id.String(), Time: now.Add(-48 * time.Hour), Info: Info{Verified: "not read back (--no-verify); …"}}
 	say := func(at time.Time, sign int64) {
 		t.Helper()
-		if err := r.record(t.Context(), proof{snapshots: []format.LedgerSnapshot{{Snapshot: id, Time: sign * at.Unix()}}}); err != nil {
+		if _, err := r.record(t.Context(), proof{snapshots: []format.LedgerSnapshot{{Snapshot: id, Time: sign * at.Unix()}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,8 +24,6 @@ type proof struct {
 	snapshots []format.LedgerSnapshot
 }
 
-func (p *proof) empty() bool { return len(p.packs)+len(p.snapshots) == 0 }
-
 // recordRead adds to the ledger that packs were read as a whole now, and found
 // good.
 func (r *Repo) recordRead(ctx context.Context, packs []format.PackHash) error {
@@ -34,44 +32,45 @@ func (r *Repo) recordRead(ctx context.Context, packs []format.PackHash) error {
 	for _, hash := range packs {
 		p.packs = append(p.packs, format.LedgerPack{Pack: hash, Time: now})
 	}
-	return r.record(ctx, p)
+	_, err := r.record(ctx, p)
+	return err
 }
 
-// record adds to the ledger. It needs no lease: objects are only added, and
-// what is replaced by a union is taken away after that is there.
-func (r *Repo) record(ctx context.Context, p proof) error {
-	if p.empty() {
-		return nil
-	}
+// record adds to the ledger, and returns the objects that it wrote. It needs no
+// lease: objects are only added, and what is replaced by a union is taken away
+// after that is there.
+func (r *Repo) record(ctx context.Context, p proof) (parts []string, err error) {
 	slices.SortFunc(p.packs, comparePack)
 	slices.SortFunc(p.snapshots, compareSnapshot)
 	return r.putLedger(ctx, &format.Ledger{Packs: p.packs, Snapshots: p.snapshots})
 }
 
-// putLedger writes a ledger, in as many objects as it takes.
-func (r *Repo) putLedger(ctx context.Context, l *format.Ledger) error {
+// putLedger writes a ledger, in as many objects as it takes: none if it is empty.
+func (r *Repo) putLedger(ctx context.Context, l *format.Ledger) (parts []string, err error) {
 	packs, snapshots := l.Packs, l.Snapshots
 	for len(packs)+len(snapshots) > 0 {
 		n := min(len(packs), ledgerEntries)
 		m := min(len(snapshots), ledgerEntries-n)
 		part := &format.Ledger{Packs: packs[:n], Snapshots: snapshots[:m]}
 		packs, snapshots = packs[n:], snapshots[m:]
-		if err := r.putLedgerPart(ctx, part); err != nil {
-			return fmt.Errorf("recording what was verified: %w", err)
+		name, err := r.putLedgerPart(ctx, part)
+		if err != nil {
+			return parts, fmt.Errorf("recording what was verified: %w", err)
 		}
+		parts = append(parts, name)
 	}
-	return nil
+	return parts, nil
 }
 
-func (r *Repo) putLedgerPart(ctx context.Context, part *format.Ledger) error {
+func (r *Repo) putLedgerPart(ctx context.Context, part *format.Ledger) (name string, err error) {
 	var random [16]byte
 	rand.Read(random[:])
-	name := fmt.Sprintf("ledger/%x", random)
+	name = fmt.Sprintf("ledger/%x", random)
 	b := part.Encode(newSalt(), r.ledgerKey, name)
 	if _, err := format.DecodeLedger(r.ledgerKey, name, b); err != nil {
-		return err
+		return name, err
 	}
-	return r.store.Put(ctx, name, b)
+	return name, r.store.Put(ctx, name, b)
 }
 
 // joinLedger replaces the objects of the ledger by fewer, when there are many or
@@ -92,7 +91,7 @@ func (r *Repo) joinLedger(ctx context.Context, keepPack func(format.PackHash) bo
 	}
 	l.all.Packs = slices.DeleteFunc(l.all.Packs, func(p format.LedgerPack) bool { return !keepPack(p.Pack) })
 	l.all.Snapshots = slices.DeleteFunc(l.all.Snapshots, func(s format.LedgerSnapshot) bool { return !keepSnapshot(s.Snapshot) })
-	if err := r.putLedger(ctx, &l.all); err != nil {
+	if _, err := r.putLedger(ctx, &l.all); err != nil {
 		return err
 	}
 	return r.deleteAll(ctx, append(l.read, l.wrong...))

@@ -20,7 +20,7 @@ func (v *verifier) tellOthers(ctx context.Context, pin *Pin) error {
 		return nil
 	}
 	damaged := v.damagedPacks()
-	edit := editDamaged(damaged, v.proved)
+	edit := editDamaged(damaged, func(p format.PackHash) bool { return v.packs.has(p, packGood) })
 	h, err := v.repo.currentHead(ctx)
 	if err != nil || !edit(h) {
 		return nil // a head that cannot be read is a finding already
@@ -39,21 +39,19 @@ func (v *verifier) tellOthers(ctx context.Context, pin *Pin) error {
 
 // damagedPacks are the packs that hold a chunk that cannot be read.
 func (v *verifier) damagedPacks() (packs []format.PackHash) {
-	for _, places := range v.bad {
-		for hash := range places {
-			packs = append(packs, hash)
-		}
+	for hash := range v.bad {
+		packs = append(packs, hash)
 	}
 	slices.SortFunc(packs, format.PackHash.Compare)
-	return slices.Compact(packs)
+	return packs
 }
 
 // editDamaged is an edit for publish: it adds damaged packs to the head's list
-// and removes those that were proved.
-func editDamaged(damaged []format.PackHash, proved map[format.PackHash]bool) func(*format.Head) bool {
+// and removes those that were proved. proved may be nil.
+func editDamaged(damaged []format.PackHash, proved func(format.PackHash) bool) func(*format.Head) bool {
 	return func(h *format.Head) (changed bool) {
 		n := len(h.Damaged)
-		h.Damaged = slices.DeleteFunc(h.Damaged, func(p format.PackHash) bool { return proved[p] })
+		h.Damaged = slices.DeleteFunc(h.Damaged, func(p format.PackHash) bool { return proved != nil && proved(p) })
 		changed = len(h.Damaged) != n
 		for _, p := range damaged {
 			if i, ok := slices.BinarySearchFunc(h.Damaged, p, format.PackHash.Compare); !ok {

@@ -6,16 +6,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
-	"vaultfs/chunk"
 	"vaultfs/repo/format"
 )
 
 // VerifyOptions says what is to be proved.
 type VerifyOptions struct {
-	Snapshots []*Snapshot             // nil: all, and all packs that are listed
-	ReadData  bool                    // read and rehash every chunk
-	Progress  func(done, total int64) // bytes of packs; may be nil
+	Snapshots []*Snapshot // nil: all, and all packs that are listed
+	ReadData  bool        // read and rehash every chunk
+	// Sample is the share of the packs' bytes that is read, from 0 to 1, and For
+	// the time for which packs are read; 0 is no bound. Each implies ReadData.
+	// What was not read for longest comes first, so that one run goes on where the
+	// last one stopped. One pack is always read.
+	Sample   float64
+	For      time.Duration
+	Progress func(done, total int64) // bytes of packs; may be nil
 }
 
 // A Finding is one damaged object.
@@ -23,6 +29,9 @@ type Finding struct {
 	Object  string // "pack 3f2a…"
 	Err     error
 	Touches []Touch // what cannot be read because of it
+	// Unneeded is true of a pack if it is certain that no snapshot loses anything
+	// by the damage. A collection removes it.
+	Unneeded bool
 }
 
 // A Touch is an item of a snapshot that lost bytes.
@@ -49,6 +58,7 @@ type VerifyResult struct {
 	// Newer names objects that a newer version wrote, each in an error that is
 	// an ErrNewerFormat. They were not looked at, nor was what only they name.
 	Newer []error
+	Turn  *Turn // how much of the packs has been read by now; nil without ReadData
 }
 
 // verifier is one run of Verify.
@@ -56,34 +66,41 @@ type verifier struct {
 	repo    *Repo // with an index and caches of its own
 	options VerifyOptions
 	result  *VerifyResult
+	head    *format.Head // that the index is in step with; nil if there is none
+	ledger  *Ledger
+	all     []*Snapshot // that can be read; with chosen ones, those
 
 	mu       sync.Mutex
 	findings map[string]*Finding
-	present  map[format.PackHash]int64 // sizes of the packs that are there
-	listed   map[format.PackHash]format.RunPack
-	sessions map[format.PackHash]format.SnapshotID
-	used     map[format.PackHash]bool // by the chosen snapshots
-	bad      map[chunk.ID]map[format.PackHash]error
-	proved   map[format.PackHash]bool // read wholly, and good
+	packs    *packTable
+	bad      map[format.PackHash]*badPack
+	examined map[string]bool   // findings of packs of which it is known what is lost
+	suspects []format.PackHash // read and damaged; which chunks are lost is not known yet
+	recorder *recorder
 
-	indexLost bool // a part of the index is gone, and that was told
-	footers   bool // what the packs say themselves was added to the index
+	catching  sync.Mutex // held while the index is brought in step with a newer head
+	indexLost bool       // a part of the index is gone, and that was told
+	footers   bool       // what the packs say themselves was added to the index
+	holes     bool       // not all structure can be read: what is below is not known
 }
 
 // Verify proves that the repository holds what it should, from the objects in
 // the store alone: the local copy of the index is not looked at. It reports
 // everything it finds; the error is only for what kept it from looking.
+//
+// Sessions, forgetting and collections may go on meanwhile: what they take away
+// is no damage. With ReadData it is recorded in the ledger what was read; what
+// was recorded stays when the context ends before the work is done.
 func (r *Repo) Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
 	fresh, err := r.fresh()
 	if err != nil {
 		return nil, err
 	}
 	defer fresh.Close()
+	o.ReadData = o.ReadData || o.Sample > 0 || o.For > 0
 	v := &verifier{
 		repo: fresh, options: o, result: &VerifyResult{}, findings: map[string]*Finding{},
-		present: map[format.PackHash]int64{}, listed: map[format.PackHash]format.RunPack{},
-		sessions: map[format.PackHash]format.SnapshotID{}, used: map[format.PackHash]bool{},
-		bad: map[chunk.ID]map[format.PackHash]error{}, proved: map[format.PackHash]bool{},
+		packs: newPackTable(), bad: map[format.PackHash]*badPack{}, examined: map[string]bool{},
 	}
 	if err := v.run(ctx); err != nil {
 		return nil, err
@@ -92,6 +109,7 @@ func (r *Repo) Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, erro
 		return nil, errors.New("the temporary copy of the index was damaged meanwhile")
 	}
 	for _, f := range v.findings {
+		f.Unneeded = v.unneeded(f)
 		v.result.Findings = append(v.result.Findings, *f)
 	}
 	slices.SortFunc(v.result.Findings, func(a, b Finding) int { return strings.Compare(a.Object, b.Object) })
@@ -100,7 +118,11 @@ func (r *Repo) Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, erro
 
 // fresh is the repository with nothing remembered.
 func (r *Repo) fresh() (*Repo, error) {
-	return newRepo(r.store, r.config, r.secrets, r.slot, OpenOptions{})
+	fresh, err := newRepo(r.store, r.config, r.secrets, r.slot, OpenOptions{})
+	if err == nil {
+		fresh.warn = r.warn // set now: what the store has to say was said
+	}
+	return fresh, err
 }
 
 func (v *verifier) run(ctx context.Context) error {
@@ -109,11 +131,7 @@ func (v *verifier) run(ctx context.Context) error {
 	}
 	// The snapshots first, then the index: what a snapshot names was in the
 	// index before the snapshot was there.
-	snapshots, err := v.snapshots(ctx)
-	if err != nil {
-		return err
-	}
-	pin, err := v.repo.Pin(ctx, "verify", snapshots...)
+	pin, err := v.pinSnapshots(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,22 +139,55 @@ func (v *verifier) run(ctx context.Context) error {
 	if err := v.checkIndex(ctx); err != nil {
 		return err
 	}
-	if err := v.walk(ctx, snapshots); err != nil {
+	if err := v.walk(ctx, v.all); err != nil {
 		return err
 	}
 	if !v.options.ReadData {
+		v.knownDamage()
 		return nil
 	}
-	if err := v.readPacks(ctx); err != nil {
+	if err := v.readTurn(ctx); err != nil {
 		return err
 	}
+	v.knownDamage()
 	if err := v.tellOthers(ctx, pin); err != nil {
 		return err
 	}
-	if len(v.bad) == 0 {
-		return nil
+	if len(v.bad) > 0 { // now it is known whom the bad chunks touch
+		if err := v.walk(ctx, v.all); err != nil {
+			return err
+		}
 	}
-	return v.walk(ctx, snapshots) // now it is known whom the bad chunks touch
+	return v.recordEnd(ctx)
+}
+
+// pinSnapshots finds the snapshots, and pins them. One that is forgotten in
+// between is not looked at, unless it was asked for.
+func (v *verifier) pinSnapshots(ctx context.Context) (*Pin, error) {
+	for {
+		snapshots, err := v.snapshots(ctx)
+		if err != nil {
+			return nil, err
+		}
+		v.all = snapshots
+		pin, err := v.repo.Pin(ctx, "verify", snapshots...)
+		if err == nil {
+			return pin, nil
+		}
+		if pin != nil {
+			_ = pin.Release(context.WithoutCancel(ctx)) // a lease that is left dies with the process
+		}
+		if v.options.Snapshots != nil || !errors.Is(err, ErrNotFound) || v.lostMeanwhile(ctx, snapshots) {
+			return nil, err
+		}
+	}
+}
+
+// lostMeanwhile tells whether the snapshots are still listed as they were: then
+// looking again does not help.
+func (v *verifier) lostMeanwhile(ctx context.Context, before []*Snapshot) bool {
+	now, _ := v.repo.Snapshots(ctx) // what cannot be read of them is told anyway
+	return slices.EqualFunc(before, now, func(a, b *Snapshot) bool { return a.ID == b.ID })
 }
 
 // found notes damage, and what a newer version wrote; any other error it returns.
@@ -168,4 +219,18 @@ func (v *verifier) finding(object string, err error) *Finding {
 		v.findings[object] = f
 	}
 	return f
+}
+
+// unneeded tells whether it is certain that no snapshot loses anything by a
+// finding: all that any of them names is known then.
+func (v *verifier) unneeded(f *Finding) bool {
+	if v.options.Snapshots != nil || v.holes || len(v.result.Newer) > 0 || len(f.Touches) > 0 || !strings.HasPrefix(f.Object, "pack ") {
+		return false
+	}
+	for object := range v.findings {
+		if strings.HasPrefix(object, "snapshot ") || strings.HasPrefix(object, "mark ") {
+			return false
+		}
+	}
+	return v.examined[f.Object]
 }

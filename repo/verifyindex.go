@@ -3,14 +3,13 @@ package repo
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"vaultfs/repo/format"
 	"vaultfs/repo/store"
 )
 
-// checkRoots looks at what opens the repository: config, slots and heads.
+// checkRoots looks at what opens the repository: config, slots and heads; and at
+// what is kept beside the snapshots: the policy and the ledger.
 func (v *verifier) checkRoots(ctx context.Context) error {
 	raw, err := v.repo.store.Get(ctx, configObject, format.MaxConfigSize)
 	if err == nil {
@@ -40,6 +39,17 @@ func (v *verifier) checkRoots(ctx context.Context) error {
 			}
 		}
 	}
+	if _, _, err := v.repo.Policy(ctx); err != nil {
+		if err := v.found(err); err != nil {
+			return err
+		}
+	}
+	v.ledger, err = v.repo.Ledger(ctx)
+	for _, err := range split(err) {
+		if err := v.found(err); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -61,64 +71,50 @@ func (v *verifier) checkIndex(ctx context.Context) error {
 	if errors.Is(err, errNoHead) {
 		err = &DamageError{"index", errors.New("there is no head; `vaultfs repair index` makes a new one")}
 	}
+	v.repo.frozen = true // only catchUp brings the index in step with another head
 	if h == nil {
 		if err := v.found(err); err != nil {
 			return err
 		}
-		v.repo.frozen, v.indexLost = true, true
-		if err := v.readFooters(ctx); err != nil {
-			return err
-		}
-		return v.listPresent(ctx)
-	}
-	h, err = v.syncIndex(ctx, h)
-	if h == nil {
-		return err
-	}
-	v.repo.frozen = true // stay with this head
-	for _, err := range split(err) {
 		v.indexLost = true
-		if err := v.found(err); err != nil {
-			return err
-		}
+		return v.readFooters(ctx)
 	}
-	for _, p := range h.Removed {
-		delete(v.listed, p)
-	}
-	for _, p := range h.Damaged {
-		if _, ok := v.listed[p]; ok && !v.options.ReadData {
-			v.finding(packLabel(p), errors.New("damage was found in it earlier; with --read-data it is said what is lost"))
-		}
-	}
-	if err := v.listPresent(ctx); err != nil {
+	if err := v.syncIndex(ctx, h); err != nil {
 		return err
 	}
-	return v.comparePacks()
+	if err := v.takePacks(ctx); err != nil {
+		return err
+	}
+	return v.comparePacks(ctx)
 }
 
 // syncIndex loads the runs of a head. While it does, a session may merge runs:
-// then it begins again with the newer head.
-func (v *verifier) syncIndex(ctx context.Context, h *format.Head) (*format.Head, error) {
+// then it begins again with the newer head. Runs that cannot be read are
+// findings.
+func (v *verifier) syncIndex(ctx context.Context, h *format.Head) error {
 	for {
-		err := v.repo.index.Sync(h, func(n format.RunName) (*format.Run, error) {
-			run, err := v.repo.loadRun(ctx, n)
-			if err != nil {
-				return nil, err
-			}
-			for _, p := range run.Packs {
-				v.listed[p.Hash], v.sessions[p.Hash] = p, run.Sessions[p.Session].ID
-			}
-			return run, nil
-		})
+		err := v.repo.index.Sync(h, func(n format.RunName) (*format.Run, error) { return v.repo.loadRun(ctx, n) })
+		v.head = h
 		if err == nil {
-			return h, nil
+			return nil
 		}
 		now, headErr := v.repo.currentHead(ctx)
 		if headErr != nil || now.Seq == h.Seq {
-			return h, err
+			v.indexLost = true
+			return v.foundAll(err)
 		}
 		h = now
 	}
+}
+
+// foundAll is found of joined errors.
+func (v *verifier) foundAll(err error) error {
+	for _, err := range split(err) {
+		if err := v.found(err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readFooters adds to the index what the packs themselves say. It is done once,
@@ -128,46 +124,11 @@ func (v *verifier) readFooters(ctx context.Context) error {
 		return nil
 	}
 	v.footers = true
-	return v.repo.eachFooterRun(ctx, v.found, func(run *format.Run) error {
+	err := v.repo.eachFooterRun(ctx, v.found, func(run *format.Run) error {
 		return v.repo.index.Add(pseudoRun(), run)
 	})
-}
-
-// listPresent lists the packs that are there.
-func (v *verifier) listPresent(ctx context.Context) error {
-	return v.repo.store.List(ctx, "packs", func(i store.Info) error {
-		parts := strings.Split(i.Name, "/")
-		hash, err := format.ParsePackHash(parts[len(parts)-1])
-		if err != nil || len(parts) != 3 {
-			v.finding(i.Name, errors.New("not the name of a pack"))
-			return nil
-		}
-		if s, ok := v.sessions[hash]; ok && s.String() != parts[1] {
-			v.finding(i.Name, fmt.Errorf("it belongs to session %v", s))
-			return nil
-		}
-		v.present[hash] = i.Size
-		if _, ok := v.listed[hash]; !ok {
-			v.result.Unlisted++
-		}
-		return nil
-	})
-}
-
-func (v *verifier) comparePacks() error {
-	for hash, p := range v.listed {
-		switch size, ok := v.present[hash]; {
-		case !ok:
-			v.finding(packLabel(hash), errors.New("missing"))
-		case size != int64(p.Size):
-			v.finding(packLabel(hash), fmt.Errorf("%d bytes, want %d", size, p.Size))
-		default:
-			if v.options.ReadData || v.options.Snapshots != nil {
-				continue
-			}
-			v.result.Packs++
-			v.result.Bytes += size
-		}
+	if err != nil {
+		return err
 	}
-	return nil
+	return v.takePacks(ctx)
 }

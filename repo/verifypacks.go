@@ -2,80 +2,126 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"vaultfs/repo/format"
 	"vaultfs/repo/index"
+	"vaultfs/repo/store"
 )
 
 // verifyWorkers bounds how many packs are in memory at a time.
 const verifyWorkers = 4
 
-// readPacks reads every pack that matters wholly.
-func (v *verifier) readPacks(ctx context.Context) error {
-	var packs []format.PackHash
-	var total, done int64
-	for hash := range v.listed {
-		if size, ok := v.present[hash]; ok && (v.options.Snapshots == nil || v.used[hash]) {
-			packs, total = append(packs, hash), total+size
-		}
+// readTurn reads the packs whose turn it is wholly, and then finds out what is
+// lost of those that are damaged.
+func (v *verifier) readTurn(ctx context.Context) error {
+	t := v.newTurn()
+	v.recorder = newRecorder(v)
+	err := v.readPacks(ctx, t)
+	if err == nil {
+		err = v.examine(ctx)
 	}
-	slices.SortFunc(packs, func(a, b format.PackHash) int { return strings.Compare(string(a[:]), string(b[:])) })
-	g, ctx := errgroup.WithContext(ctx)
+	if err != nil {
+		// What was read was read, whatever ended it.
+		v.recorder.flush(context.WithoutCancel(ctx))
+		return err
+	}
+	v.result.Turn = t.sum(v)
+	return nil
+}
+
+// readPacks reads packs in the order of the turn, until as much is read as is
+// wanted.
+func (v *verifier) readPacks(ctx context.Context, t *turn) error {
+	begin := time.Now()
+	var done int64
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(min(runtime.GOMAXPROCS(0), verifyWorkers))
-	for _, hash := range packs {
+	for i, p := range t.packs {
+		if i > 0 && v.options.For > 0 && time.Since(begin) >= v.options.For || gctx.Err() != nil {
+			break
+		}
 		g.Go(func() error {
-			if err := v.readPack(ctx, hash); err != nil {
+			read, err := v.readPack(gctx, p.hash)
+			if err != nil || !read {
 				return err
 			}
+			v.recorder.tick(ctx)
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			done += v.present[hash]
+			done += p.size
 			v.result.Packs++
-			v.result.Bytes += v.present[hash]
+			v.result.Bytes += p.size
 			if v.options.Progress != nil {
-				v.options.Progress(done, total)
+				v.options.Progress(done, t.wanted)
 			}
 			return nil
 		})
 	}
-	return g.Wait()
-}
-
-// readPack proves a pack. In a damaged one it finds out which chunks are lost.
-func (v *verifier) readPack(ctx context.Context, hash format.PackHash) error {
-	b, err := v.readWhole(ctx, hash)
-	if b == nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	entries, err := v.repo.checkPack(hash, b)
-	if err == nil {
-		err = v.compareEntries(hash, entries)
+	return ctx.Err()
+}
+
+// readPack proves a pack. It is not read if a collector has removed it
+// meanwhile.
+func (v *verifier) readPack(ctx context.Context, hash format.PackHash) (read bool, err error) {
+	b, ok, err := v.readWhole(ctx, hash)
+	if err != nil || !ok {
+		return false, err
+	}
+	entries, damaged := v.repo.checkPack(hash, b)
+	if damaged == nil {
+		if damaged = v.compareEntries(hash, entries); damaged != nil {
+			if gone, err := v.removed(ctx, hash); err != nil || gone {
+				return false, err
+			}
+			damaged = v.compareEntries(hash, entries)
+		}
+	}
+	if damaged != nil {
+		v.finding(packLabel(hash), damaged)
 	}
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.result.Chunks += int64(len(entries))
-	if err == nil {
-		v.proved[hash] = true
+	v.packs.mark(hash, packRead)
+	if damaged == nil {
+		v.packs.mark(hash, packGood)
+	} else {
+		v.suspects = append(v.suspects, hash)
 	}
-	v.mu.Unlock()
-	if err == nil {
-		return nil
-	}
-	v.finding(packLabel(hash), err)
-	if b, err = v.readWhole(ctx, hash); b == nil { // checkPack has used the first up
-		return err
-	}
-	return v.findBad(hash, b)
+	v.recorder.pack(hash, damaged == nil)
+	return true, nil
 }
 
-// readWhole reads a pack; one that cannot be read is a finding.
-func (v *verifier) readWhole(ctx context.Context, hash format.PackHash) ([]byte, error) {
-	b, err := v.repo.store.GetCold(ctx, packObject(v.sessions[hash], hash), format.MaxPackSize, nil)
-	return b, v.found(damage(packLabel(hash), err))
+// readWhole reads a pack. One that cannot be read is a finding, unless a
+// collector has removed it meanwhile; ok is false of both.
+func (v *verifier) readWhole(ctx context.Context, hash format.PackHash) (b []byte, ok bool, err error) {
+	v.mu.Lock()
+	i, listed := v.packs.Find(hash)
+	var object string
+	if listed {
+		object = packObject(v.packs.Owner(i), hash)
+	}
+	v.mu.Unlock()
+	if !listed {
+		return nil, false, nil
+	}
+	b, err = v.repo.store.GetCold(ctx, object, format.MaxPackSize, nil)
+	if errors.Is(err, store.ErrNotFound) {
+		gone, err := v.removed(ctx, hash)
+		if err != nil || gone {
+			return nil, false, err
+		}
+	}
+	return b, err == nil, v.found(damage(packLabel(hash), err))
 }
 
 // compareEntries checks that the index says of a pack what its footer says.

@@ -1,16 +1,11 @@
 package repo
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
-	"vaultfs/chunk"
 	"vaultfs/repo/format"
-	"vaultfs/repo/index"
 	"vaultfs/repo/store"
 )
 
@@ -94,94 +89,4 @@ func (v *verifier) isGap(ctx context.Context, s *Snapshot) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// walk goes through the structure of the snapshots and notes what is lost.
-func (v *verifier) walk(ctx context.Context, snapshots []*Snapshot) error {
-	v.result.Snapshots, v.result.Items = 0, 0
-	for _, f := range v.findings {
-		f.Touches = nil
-	}
-	w := &walker{repo: v.repo, seen: map[chunk.ID]loss{}, data: v.chunk}
-	for _, s := range snapshots {
-		v.result.Snapshots++
-		for _, it := range s.Items {
-			v.result.Items++
-			lost, err := w.item(ctx, it)
-			if err != nil {
-				return fmt.Errorf("snapshot %s: %w", s.Short(), err)
-			}
-			for object, l := range lost {
-				f := v.finding(object, l.err)
-				f.Touches = append(f.Touches, touch(s, it, l))
-			}
-		}
-	}
-	for _, f := range v.findings {
-		slices.SortFunc(f.Touches, func(a, b Touch) int {
-			return cmp.Or(a.Snapshot.Time.Compare(b.Snapshot.Time), strings.Compare(a.Item, b.Item))
-		})
-	}
-	return nil
-}
-
-func touch(s *Snapshot, it Item, l *lostObject) Touch {
-	t := Touch{Snapshot: s, Item: it.Name, Bytes: l.bytes, Files: int64(l.files), Paths: slices.Clone(l.paths)}
-	for i, p := range t.Paths {
-		if p == "" {
-			t.Paths[i] = "."
-		}
-	}
-	return t
-}
-
-// chunk finds out whether a chunk has a good place, as far as is known.
-func (v *verifier) chunk(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
-	places, err := v.places(ctx, id)
-	if err != nil {
-		return err
-	}
-	lost := error(&DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")})
-	for _, at := range places {
-		hash := at.Pack.Hash
-		size, present := v.present[hash]
-		switch bad := v.bad[id][hash]; {
-		case !present:
-			lost = &DamageError{packLabel(hash), errors.New("missing")}
-		case size < int64(at.Chunk.Offset)+int64(at.Chunk.Sealed):
-			lost = &DamageError{packLabel(hash), errors.New("cut off")}
-		case at.Chunk.Kind != k || (plain >= 0 && int64(at.Chunk.Plain) != plain):
-			lost = &DamageError{packLabel(hash), fmt.Errorf("chunk %v is not what its map says", id)}
-		case bad != nil:
-			lost = &DamageError{packLabel(hash), bad}
-		default:
-			v.use(hash, at)
-			return nil
-		}
-		v.use(hash, at)
-	}
-	return lost
-}
-
-// places looks a chunk up. One that no run lists may be in a pack all the same.
-func (v *verifier) places(ctx context.Context, id chunk.ID) ([]index.Location, error) {
-	places := v.repo.index.Lookup(id)
-	if len(places) > 0 || v.footers {
-		return places, nil
-	}
-	if err := v.readFooters(ctx); err != nil {
-		return nil, err
-	}
-	if places = v.repo.index.Lookup(id); len(places) > 0 && !v.indexLost {
-		v.finding("index", errors.New("it does not list all that the snapshots need; `vaultfs repair index` makes a new one"))
-	}
-	return places, nil
-}
-
-func (v *verifier) use(hash format.PackHash, at index.Location) {
-	v.used[hash] = true
-	v.sessions[hash] = at.Session
-	if _, ok := v.listed[hash]; !ok {
-		v.listed[hash] = at.Pack
-	}
 }

@@ -60,6 +60,8 @@ type walker struct {
 	deep int                    // how many directories the walk is in
 	// data is asked about every chunk that a map or a node names.
 	data func(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error
+	// fetch reads a chunk; nil for the repository's own way.
+	fetch func(ctx context.Context, k format.Kind, id chunk.ID) ([]byte, error)
 	// bases are disks, by the root of the disk that is walked, whose chunks are
 	// known to be stored: data is not asked about them where they are in the
 	// same place.
@@ -101,7 +103,7 @@ func (w *walker) once(ctx context.Context, k format.Kind, id chunk.ID, bytes int
 	err := w.data(ctx, k, id, -1)
 	if err == nil {
 		var plain []byte
-		if plain, err = w.repo.fetch(ctx, k, id); err == nil {
+		if plain, err = w.read(ctx, k, id); err == nil {
 			err = visit(plain, &l)
 		}
 	}
@@ -110,6 +112,13 @@ func (w *walker) once(ctx context.Context, k format.Kind, id chunk.ID, bytes int
 	}
 	w.seen[id] = l
 	return l, nil
+}
+
+func (w *walker) read(ctx context.Context, k format.Kind, id chunk.ID) ([]byte, error) {
+	if w.fetch != nil {
+		return w.fetch(ctx, k, id)
+	}
+	return w.repo.fetch(ctx, k, id)
 }
 
 // take adds what an error says is damaged; any other error it returns.

@@ -123,7 +123,7 @@ func (w *walker) ranges(ctx context.Context, c Content) (stored int64, err error
 	if err := w.data(ctx, format.Data, c.Ranges, -1); err != nil {
 		return 0, err
 	}
-	b, err := w.repo.fetch(ctx, format.Data, c.Ranges)
+	b, err := w.read(ctx, format.Data, c.Ranges)
 	if err != nil {
 		return 0, err
 	}
