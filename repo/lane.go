@@ -69,11 +69,11 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 	return id, to.add(k, id, len(plain), l.payload)
 }
 
-// claim tells whether the caller is to store the chunk: neither the repository
-// nor this session has it yet. The claim is taken before the index is asked,
-// so that a chunk which is just being listed is found in one or the other.
+// claim tells whether the caller is to store the chunk: it is wanted, and neither
+// the repository nor this session has it yet. The claim is taken before the index
+// is asked, so that a chunk which is just being listed is found in one or the other.
 func (s *Session) claim(ctx context.Context, k format.Kind, id chunk.ID) bool {
-	if !s.claims.take(id) {
+	if s.wanted != nil && !s.wanted(id) || !s.claims.take(id) {
 		return false
 	}
 	if s.usable(ctx, k, id) {

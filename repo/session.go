@@ -54,9 +54,11 @@ type Session struct {
 	previous *Snapshot
 	seq      uint64 // that the snapshot will have: see census.nextSeq
 	lease    *store.Lease
-	secret   seal.Key
-	sealed   []byte // secret, sealed to the repository's identity
-	started  time.Time
+	// wanted, if it is set, tells which chunks are stored; others are only named.
+	wanted  func(chunk.ID) bool
+	secret  seal.Key
+	sealed  []byte // secret, sealed to the repository's identity
+	started time.Time
 
 	mu    sync.Mutex
 	items []Item
@@ -198,8 +200,7 @@ func (s *Session) startWriting(ctx context.Context) (err error) {
 	if s.sealed, err = s.repo.secrets.SealSecret(s.id, s.secret); err != nil {
 		return err
 	}
-	s.writers, s.ctx = errgroup.WithContext(ctx)
-	s.writers.SetLimit(packWriters)
+	s.renewWriters(ctx)
 	s.free = make(chan []byte, packWriters+2)
 	s.structure = packer{session: s, kind: format.StructurePack}
 	s.directories = packer{session: s, kind: format.DataPack}
@@ -208,6 +209,12 @@ func (s *Session) startWriting(ctx context.Context) (err error) {
 	}
 	s.runs.last = time.Now()
 	return nil
+}
+
+// renewWriters lets a session write once more after its flush.
+func (s *Session) renewWriters(ctx context.Context) {
+	s.writers, s.ctx = errgroup.WithContext(ctx)
+	s.writers.SetLimit(packWriters)
 }
 
 // relied are the snapshots that the lease names: whoever collects keeps what
