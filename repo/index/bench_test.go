@@ -45,7 +45,7 @@ func BenchmarkFiveMillion(b *testing.B) {
 			}
 			head := new(format.Head)
 			for i := range runs {
-				head.Runs = append(head.Runs, format.RunName{Session: format.SnapshotID{byte(i)}})
+				head.Runs = append(head.Runs, format.RunName{Session: format.SnapshotID{byte(i)}, Run: format.RunID{1}})
 			}
 			err = x.Sync(head, func(n format.RunName) (*format.Run, error) {
 				run := benchRun(n.Session[0])

@@ -31,11 +31,14 @@ type catalogEntry struct {
 // readCatalog opens the tables of a cache, and says which runs were covered by
 // those that cannot be opened. Whatever is wrong with the cache only means that
 // less of it is used.
-func readCatalog(dir string) (tables []*table, lost []format.RunName) {
+func readCatalog(dir string) (tables []*table, lost map[format.RunName]bool) {
+	lost = map[format.RunName]bool{}
 	for _, e := range catalogEntries(dir) {
 		t, err := openEntry(dir, e)
 		if err != nil {
-			lost = append(lost, e.Runs...)
+			for _, n := range e.Runs {
+				lost[n] = true
+			}
 			continue
 		}
 		tables = append(tables, t)

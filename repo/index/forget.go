@@ -1,10 +1,6 @@
 package index
 
-import (
-	"slices"
-
-	"vaultfs/repo/format"
-)
+import "vaultfs/repo/format"
 
 // Stale tells that a part of the copy turned out to be damaged and was dropped:
 // Sync fetches it again. Until then chunks may not be found.
@@ -14,64 +10,54 @@ func (x *Index) Stale() bool {
 	return x.stale
 }
 
-// dropStale forgets the tables that cover a run which the head does not name.
+// dropStale takes those runs out of force that the head does not name. What they
+// say stays in the tables, as far as other runs say it too.
 func (x *Index) dropStale(h *format.Head) {
-	var gone []format.RunName
+	gone := map[format.RunName]bool{}
 	for n := range x.covered() {
 		if !h.Has(n) {
-			gone = append(gone, n)
+			gone[n] = true
 		}
 	}
 	x.forget(gone)
 }
 
-// dropUnreadable forgets the tables that gave an error.
+// dropUnreadable drops the tables that gave an error.
 func (x *Index) dropUnreadable() {
-	var lost []format.RunName
+	lost := map[format.RunName]bool{}
 	for _, t := range x.tables {
-		if t.bad.Load() {
-			lost = append(lost, t.runs...)
+		if !t.bad.Load() {
+			continue
 		}
+		for _, n := range t.runs {
+			lost[n] = true
+		}
+		clear(t.runs)
+		x.stale = true
 	}
 	if len(lost) > 0 {
 		x.forget(lost)
-		x.stale = true
 	}
 }
 
-// forget drops what covers any of the runs. A run that stands in the place of
-// others may be spread over several tables, so all that share a run with one
-// that is dropped go with it: else the rest would pass for the whole run.
-func (x *Index) forget(runs []format.RunName) {
-	gone := map[format.RunName]bool{}
-	for _, n := range runs {
-		gone[n] = true
+// forget takes runs out of force, and drops the tables that no other run needs.
+// A run that stands in the place of others may be spread over several tables: when
+// one of those is lost it is forgotten in all of them, because the rest would pass
+// for the whole run.
+func (x *Index) forget(gone map[format.RunName]bool) {
+	if takeNames(x.recent.runs, gone) && !anyName(x.recent.runs) {
+		x.recent = newMemory()
 	}
-	affected := func(runs []format.RunName) bool {
-		if !slices.ContainsFunc(runs, func(n format.RunName) bool { return gone[n] }) {
-			return false
+	var left []*table
+	for _, t := range x.tables {
+		if takeNames(t.runs, gone) {
+			t.weigh()
 		}
-		for _, n := range runs {
-			gone[n] = true
+		if anyName(t.runs) {
+			left = append(left, t)
+		} else {
+			t.close() // the file goes with the next catalog
 		}
-		return true
 	}
-	for more := len(gone) > 0; more; {
-		before := len(gone)
-		if affected(x.recent.runs) {
-			x.recent = newMemory()
-		}
-		x.tables = slices.DeleteFunc(x.tables, func(t *table) bool {
-			drop := affected(t.runs)
-			if drop {
-				x.drop(t)
-			}
-			return drop
-		})
-		more = len(gone) > before
-	}
+	x.tables = left
 }
-
-// drop closes a table that is not used any more. Its file goes with the next
-// catalog.
-func (x *Index) drop(t *table) { t.close() }

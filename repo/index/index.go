@@ -47,6 +47,8 @@ type Index struct {
 	removed   map[format.PackHash]bool
 	damaged   map[format.PackHash]bool
 	stale     bool // a table was dropped since the last Sync
+	loading   bool // many runs, one after the other
+	unmerged  bool // tables could not be merged
 	unlisted  bool // not all that is known stands in a head
 }
 
@@ -61,7 +63,7 @@ func Open(dir string) (*Index, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("index cache: %w", err)
 	}
-	var lost []format.RunName
+	var lost map[format.RunName]bool
 	x.tables, lost = readCatalog(dir)
 	x.forget(lost)
 	return x, nil
@@ -108,7 +110,13 @@ func (x *Index) Sync(h *format.Head, load func(format.RunName) (*format.Run, err
 }
 
 func (x *Index) loadMissing(h *format.Head, load func(format.RunName) (*format.Run, error)) error {
-	x.stale = false
+	x.stale, x.loading = false, true
+	defer func() {
+		x.loading = false
+		if x.settle() {
+			x.saveCatalog()
+		}
+	}()
 	have := x.covered()
 	var errs []error
 	for _, name := range h.Runs {
@@ -134,19 +142,6 @@ func (x *Index) Clear() {
 	x.stale, x.unlisted = false, true
 }
 
-func (x *Index) covered() map[format.RunName]bool {
-	have := map[format.RunName]bool{}
-	for _, n := range x.recent.runs {
-		have[n] = true
-	}
-	for _, t := range x.tables {
-		for _, n := range t.runs {
-			have[n] = true
-		}
-	}
-	return have
-}
-
 // Add makes the entries of a run known, as of now in memory.
 func (x *Index) Add(name format.RunName, run *format.Run) error {
 	x.mu.Lock()
@@ -155,11 +150,11 @@ func (x *Index) Add(name format.RunName, run *format.Run) error {
 }
 
 func (x *Index) add(name format.RunName, run *format.Run) error {
-	x.recent.add(name, run)
-	if len(x.recent.entries) < x.spillAt {
+	if len(x.recent.entries)+len(run.Entries) < x.spillAt {
+		x.recent.add(name, run)
 		return nil
 	}
-	return x.spill()
+	return x.spill(oneRun(name, run))
 }
 
 // Replace says that a run now stands in the place of others with the same
@@ -174,78 +169,60 @@ func (x *Index) Replace(old []format.RunName, by format.RunName) {
 		}
 		gone[n] = true
 	}
-	swap := func(runs []format.RunName) []format.RunName {
-		n := len(runs)
-		runs = slices.DeleteFunc(slices.Clone(runs), func(r format.RunName) bool { return gone[r] })
-		if len(runs) != n {
-			runs = append(runs, by)
+	swap := func(runs []format.RunName) {
+		for i, n := range runs {
+			if gone[n] {
+				runs[i] = by
+			}
 		}
-		return runs
 	}
-	x.recent.runs = swap(x.recent.runs)
+	swap(x.recent.runs)
 	for _, t := range x.tables {
-		t.runs = swap(t.runs)
+		swap(t.runs)
 	}
 }
 
-// spill turns what is in memory into a table, and merges tables so that each
-// is at least twice as large as the next.
-func (x *Index) spill() error {
+// spill makes a table of what is in memory and of more sources.
+func (x *Index) spill(more ...source) error {
 	if len(x.recent.runs) > 0 {
-		t, err := x.write([]source{x.recent.source()}, x.recent.runs)
-		if err != nil {
-			return err
-		}
-		x.tables, x.recent = append(x.tables, t), newMemory()
+		more = append(more, x.recent)
 	}
-	x.sortTables()
-	for n := len(x.tables); n > 1 && x.tables[n-2].entries < 2*x.tables[n-1].entries; n = len(x.tables) {
-		a, b := x.tables[n-2], x.tables[n-1]
-		t, err := x.write([]source{a.source(), b.source()}, unionRuns(a.runs, b.runs))
-		if errors.Is(err, ErrTable) {
-			x.dropUnreadable()
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		x.drop(a)
-		x.drop(b)
-		x.tables = append(x.tables[:n-2], t)
-		x.sortTables()
+	if len(more) == 0 {
+		return nil
 	}
-	if !x.temporary {
-		// Without a catalog the next one to open the cache fetches the runs.
-		_ = writeCatalog(x.dir, x.tables)
+	t, err := x.write(more)
+	if err != nil {
+		return err
 	}
+	x.tables, x.recent = append(x.tables, t), newMemory()
+	x.settle()
+	x.saveCatalog()
 	return nil
-}
-
-func (x *Index) sortTables() {
-	slices.SortStableFunc(x.tables, func(a, b *table) int { return cmp.Compare(b.entries, a.entries) })
 }
 
 // write makes a table. Where the cache cannot be written to, from then on the
 // directory for temporary files takes its place: a backup does not fail for its
 // cache.
-func (x *Index) write(sources []source, runs []format.RunName) (*table, error) {
-	t, err := writeTable(x.dir, sources, runs)
+func (x *Index) write(sources []source) (*table, error) {
+	t, err := x.create(sources)
 	if err != nil && !x.temporary && !errors.Is(err, ErrTable) {
 		x.dir, x.temporary = os.TempDir(), true
-		for i := range sources {
-			sources[i].rewind()
-		}
-		t, err = writeTable(x.dir, sources, runs)
-	}
-	if err == nil && x.temporary {
-		err = os.Remove(t.file.Name()) // it is read by its descriptor; nothing is left behind
+		t, err = x.create(sources)
 	}
 	return t, wrap(err)
 }
 
+func (x *Index) create(sources []source) (*table, error) {
+	t, err := writeTable(x.dir, sources)
+	if err == nil && x.temporary {
+		err = os.Remove(t.file.Name()) // it is read by its descriptor; nothing is left behind
+	}
+	return t, err
+}
+
 // writeUnnamed makes a table whose file has no name any more.
 func (x *Index) writeUnnamed(s source) (*table, error) {
-	t, err := x.write([]source{s}, nil)
+	t, err := x.write([]source{s})
 	if err == nil && !x.temporary {
 		err = wrap(os.Remove(t.file.Name()))
 	}
@@ -260,12 +237,6 @@ func wrap(err error) error {
 		return nil
 	}
 	return fmt.Errorf("index cache: %w", err)
-}
-
-func unionRuns(a, b []format.RunName) []format.RunName {
-	all := append(slices.Clone(a), b...)
-	slices.SortFunc(all, format.RunName.Compare)
-	return slices.Compact(all)
 }
 
 // Lookup returns every place where a chunk is stored, the best first. A
@@ -291,10 +262,23 @@ func (x *Index) lookup(id chunk.ID) (found []Location, ok bool) {
 		}
 	}
 	found = slices.DeleteFunc(found, func(l Location) bool { return x.removed[l.Pack.Hash] })
+	found = distinct(found)
 	slices.SortStableFunc(found, func(a, b Location) int {
 		return cmp.Compare(x.rank(a.Pack.Hash), x.rank(b.Pack.Hash))
 	})
 	return found, ok
+}
+
+// distinct drops the places that another table lists as well.
+func distinct(found []Location) []Location {
+	for i := 1; i < len(found); i++ {
+		same := func(l Location) bool { return l.Ordinal == found[i].Ordinal && l.Pack.Hash == found[i].Pack.Hash }
+		if slices.ContainsFunc(found[:i], same) {
+			found = slices.Delete(found, i, i+1)
+			i--
+		}
+	}
+	return found
 }
 
 // rank tells how little a pack is to be relied on.
@@ -349,7 +333,7 @@ func (x *Index) Len() (n int64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, t := range x.tables {
-		n += t.entries
+		n += t.count
 	}
 	return n + int64(len(x.recent.entries))
 }

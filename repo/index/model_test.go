@@ -68,18 +68,12 @@ func (w *world) newRun(chunks [][]int) *format.Run {
 
 // merged is one run that lists what others list.
 func (w *world) merged(old []format.RunName) *format.Run {
-	set, run := newPackSet(), new(format.Run)
+	m := newMemory()
 	for _, n := range old {
-		r := w.runs[n]
-		place := set.add(r.Sessions, r.Packs)
-		for _, e := range r.Entries {
-			e.Pack = place[e.Pack]
-			run.Entries = append(run.Entries, e)
-		}
+		m.add(n, w.runs[n])
 	}
-	run.Sessions, run.Packs = set.sessions, set.packs
+	run := &format.Run{Sessions: m.sessions, Packs: m.packs, Entries: m.entries}
 	slices.SortFunc(run.Entries, format.RunEntry.Compare)
-	run.Entries = slices.Compact(run.Entries)
 	return run
 }
 
@@ -276,6 +270,46 @@ func (m *machine) Drop(t *rapid.T) {
 	m.edit(nil, []format.RunName{rapid.SampledFrom(m.head.Runs).Draw(t, "run")})
 }
 
+// Rewrite puts smaller runs in the place of some, without packs that they list,
+// as a collector does. One instance may know the new ones before it syncs.
+func (m *machine) Rewrite(t *rapid.T) {
+	_, x := m.pick(t)
+	if len(m.head.Runs) == 0 {
+		t.Skip()
+	}
+	old := rapid.SliceOfNDistinct(rapid.SampledFrom(m.head.Runs), 1, 6, rapid.ID[format.RunName]).Draw(t, "old")
+	knows := rapid.Bool().Draw(t, "known at once")
+	var by []format.RunName
+	for _, n := range old {
+		keep := rapid.SliceOfN(rapid.Bool(), len(m.runs[n].Packs), -1).Draw(t, "kept")
+		i := -1
+		run := m.runs[n].Only(func(format.RunPack) bool { i++; return keep[i] })
+		if len(run.Packs) == 0 {
+			continue
+		}
+		name := m.name()
+		m.runs[name], by = run, append(by, name)
+		if knows {
+			if err := x.Add(name, run); err != nil {
+				t.Fatal(err)
+			}
+			x.view = append(x.view, name)
+		}
+	}
+	m.edit(by, old)
+}
+
+// Repeat lists what some runs list in one more run.
+func (m *machine) Repeat(t *rapid.T) {
+	if len(m.head.Runs) == 0 {
+		t.Skip()
+	}
+	old := rapid.SliceOfNDistinct(rapid.SampledFrom(m.head.Runs), 1, 3, rapid.ID[format.RunName]).Draw(t, "repeated")
+	name := m.name()
+	m.runs[name] = m.merged(old)
+	m.edit([]format.RunName{name}, nil)
+}
+
 // Condemn changes what is said of packs; instances see it when they sync.
 func (m *machine) Condemn(t *rapid.T) {
 	if len(m.packs) == 0 {
@@ -332,6 +366,7 @@ func TestIndexIsAMap(t *testing.T) {
 		defer m.closeViews()
 		rt.Repeat(map[string]func(*rapid.T){
 			"publish": m.Publish, "publish more": m.Publish, "merge": m.Merge, "drop": m.Drop,
+			"rewrite": m.Rewrite, "repeat": m.Repeat,
 			"condemn": m.Condemn, "sync": m.Sync, "reopen": m.Reopen,
 			"view": m.View, "look at view": m.LookAtView, "translate": m.Translate, "": m.Check,
 		})

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"cmp"
 	"slices"
 
 	"vaultfs/repo/format"
@@ -13,7 +12,7 @@ type ListedPack struct {
 	Hash    format.PackHash
 	Size    uint32 // bytes
 	owner   uint32 // place in Packs.owners
-	local   uint32 // place in the table that lists it
+	local   uint32 // number in the table that lists it
 	table   uint16 // place of that table
 	Kind    format.PackKind
 	Damaged bool // damage was found in it
@@ -45,7 +44,7 @@ func (p *Packs) Condemned(i int) (epoch uint64, ok bool) {
 // table that cannot be read is dropped, as in Lookup, and is an error.
 func (x *Index) Packs() (*Packs, error) {
 	x.mu.RLock()
-	packs, err := x.listPacks(x.tables, x.recent)
+	packs, err := x.listPacks(append(asSources(x.tables), x.recent))
 	x.mu.RUnlock()
 	if err != nil {
 		x.mu.Lock()
@@ -56,53 +55,30 @@ func (x *Index) Packs() (*Packs, error) {
 	return packs, nil
 }
 
-// listPacks lists the packs of tables, and of what is in memory if that is
-// given, whose place is behind the tables.
-func (x *Index) listPacks(tables []*table, recent *memory) (*Packs, error) {
-	var total int64
-	for _, t := range tables {
-		total += t.packs
+// listPacks lists the packs of sources, each as the first that has it in force.
+func (x *Index) listPacks(sources []source) (*Packs, error) {
+	all := &Packs{condemned: x.condemned}
+	total := 0
+	first, live := make([]uint32, len(sources)), make([][]bool, len(sources))
+	for i, s := range sources {
+		total += s.packCount()
+		live[i] = inForce(s)
+		first[i] = uint32(len(all.owners))
+		all.owners = append(all.owners, s.owners()...)
 	}
-	if recent != nil {
-		total += int64(len(recent.packs))
-	}
-	all := &Packs{List: make([]ListedPack, 0, total), condemned: x.condemned}
-	for i, t := range tables {
-		first, local := all.addOwners(t.sessions), uint32(0)
-		err := t.eachPack(func(p format.RunPack) {
-			x.list(all, p, ListedPack{owner: first, local: local, table: uint16(i)})
-			local++
+	all.List = make([]ListedPack, 0, total)
+	err := mergePacks(sources, func(group []placedPack) error {
+		hash := group[0].Hash
+		i := slices.IndexFunc(group, func(p placedPack) bool { return live[p.source][p.set] })
+		if i < 0 || x.removed[hash] {
+			return nil
+		}
+		p := group[i]
+		all.List = append(all.List, ListedPack{
+			Hash: hash, Size: p.Size, Kind: p.Kind, Damaged: x.damaged[hash],
+			owner: first[p.source] + p.Session, local: p.local, table: uint16(p.source),
 		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if recent != nil {
-		first := all.addOwners(recent.sessions)
-		for i, p := range recent.packs {
-			x.list(all, p, ListedPack{owner: first, local: uint32(i), table: uint16(len(tables))})
-		}
-	}
-	slices.SortFunc(all.List, func(a, b ListedPack) int { return cmp.Or(a.Hash.Compare(b.Hash), cmp.Compare(a.table, b.table)) })
-	all.List = slices.CompactFunc(all.List, func(a, b ListedPack) bool { return a.Hash == b.Hash })
-	return all, nil
-}
-
-// list adds a pack; at is its place, with the owner that has number 0 there.
-func (x *Index) list(all *Packs, p format.RunPack, at ListedPack) {
-	if x.removed[p.Hash] {
-		return
-	}
-	at.Hash, at.Size, at.Kind, at.Damaged = p.Hash, p.Size, p.Kind, x.damaged[p.Hash]
-	at.owner += p.Session
-	all.List = append(all.List, at)
-}
-
-// addOwners adds the sessions of a table, and returns the place of the first.
-func (p *Packs) addOwners(sessions []format.RunSession) uint32 {
-	first := len(p.owners)
-	for _, s := range sessions {
-		p.owners = append(p.owners, s.ID)
-	}
-	return uint32(first)
+		return nil
+	})
+	return all, err
 }

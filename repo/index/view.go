@@ -72,7 +72,7 @@ func (v *View) takeTables() error {
 	if len(v.index.recent.entries) == 0 {
 		return nil
 	}
-	t, err := v.index.writeUnnamed(v.index.recent.source())
+	t, err := v.index.writeUnnamed(v.index.recent)
 	if err == nil {
 		v.add(t)
 	}
@@ -87,15 +87,15 @@ func (v *View) add(t *table) {
 // numberPacks lists the packs, and notes for each table which number each of
 // its packs has.
 func (v *View) numberPacks() (err error) {
-	tables := make([]*table, len(v.tables))
+	sources := make([]source, len(v.tables))
 	for i, t := range v.tables {
-		tables[i] = t.table
+		sources[i] = t.table
 		v.tables[i].global = make([]int32, t.packs)
 		for k := range v.tables[i].global {
 			v.tables[i].global[k] = notInView
 		}
 	}
-	if v.packs, err = v.index.listPacks(tables, nil); err != nil {
+	if v.packs, err = v.index.listPacks(sources); err != nil {
 		return err
 	}
 	for i, p := range v.packs.List {
@@ -125,8 +125,12 @@ func (v *View) Packs() *Packs { return v.packs }
 // Location is the place of an entry, with all that is needed to read it.
 func (v *View) Location(e Entry) (Location, error) {
 	p := v.packs.List[e.Pack]
-	entry := format.RunEntry{PackEntry: e.PackEntry, Pack: p.local, Ordinal: e.Ordinal}
-	l, err := v.tables[p.table].locate(entry)
+	t := v.tables[p.table]
+	pack, _, err := t.pack(p.local)
+	if err != nil {
+		return Location{}, v.failed(err)
+	}
+	l, err := t.locate(format.RunEntry{PackEntry: e.PackEntry, Ordinal: e.Ordinal}, pack)
 	return l, v.failed(err)
 }
 

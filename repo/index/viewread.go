@@ -1,7 +1,6 @@
 package index
 
 import (
-	"encoding/binary"
 	"errors"
 
 	"vaultfs/chunk"
@@ -72,7 +71,7 @@ func (t *viewTable) find(c *cursor, id chunk.ID, fn func(e Entry) error) error {
 // emit calls fn for the entry that the cursor is at, if it is in the view.
 func (t *viewTable) emit(c *cursor, fn func(e Entry) error) error {
 	b := c.entry()
-	pack := binary.BigEndian.Uint32(b[33:])
+	pack := entryPack(b)
 	if int64(pack) >= t.packs {
 		return t.fail(ErrTable)
 	}

@@ -11,32 +11,9 @@ import (
 	"vaultfs/repo/format"
 )
 
-// A table file is
-//
-//	blocks of entries | fences | sessions | packs | trailer
-//
-// A block is blockSize bytes: entries as in an index run, zeros, CRC-32C.
-// A fence is the first 8 bytes of a block's first ID. The trailer gives the
-// lengths of the sections; a CRC-32C covers the three before it, one itself.
-const (
-	blockSize    = 4096
-	blockEntries = (blockSize - 4) / format.RunEntrySize
-	trailerSize  = 8 + 5*8 + 4 + 4
-	tableMagic   = "VFSIDX_1"
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// A source gives sorted entries and the packs that they name.
-type source struct {
-	sessions []format.RunSession
-	packs    []format.RunPack
-	next     func() (e format.RunEntry, ok bool, err error)
-	rewind   func() // to the first entry
-}
-
-// writeTable merges sources into a new table in dir that covers the runs.
-func writeTable(dir string, sources []source, runs []format.RunName) (t *table, err error) {
+// writeTable merges sources into a new table in dir. What no run in force lists
+// is left out.
+func writeTable(dir string, sources []source) (t *table, err error) {
 	f, err := os.CreateTemp(dir, "vaultfs-*.idx")
 	if err != nil {
 		return nil, err
@@ -47,90 +24,53 @@ func writeTable(dir string, sources []source, runs []format.RunName) (t *table, 
 			os.Remove(f.Name())
 		}
 	}()
-	w := &tableWriter{w: bufio.NewWriterSize(f, 1<<20)}
-	set := newPackSet()
-	places := make([][]uint32, len(sources))
-	for i, s := range sources {
-		places[i] = set.add(s.sessions, s.packs)
-	}
-	if err := merge(sources, places, w.add); err != nil {
+	plan, err := newMergePlan(sources)
+	if err != nil {
 		return nil, err
 	}
-	if err := w.finish(set); err != nil {
+	w := &tableWriter{w: bufio.NewWriterSize(f, 1<<20), plan: plan}
+	if err := w.write(); err != nil {
 		return nil, err
 	}
-	if t, err = openTable(f, runs); err != nil {
+	if t, err = openTable(f, plan.runs); err != nil {
 		return nil, fmt.Errorf("reading back a table: %v", err) // ErrTable is of sources alone
 	}
 	return t, nil
 }
 
-// merge gives the entries of all sources in order, with the places of their
-// packs exchanged for the joined ones and without repetitions.
-func merge(sources []source, places [][]uint32, emit func(format.RunEntry) error) error {
-	heads := make([]format.RunEntry, len(sources))
-	more := make([]bool, len(sources))
-	advance := func(i int) (err error) {
-		if heads[i], more[i], err = sources[i].next(); err == nil && more[i] {
-			heads[i].Pack = places[i][heads[i].Pack]
-		}
-		return err
-	}
-	for i := range sources {
-		if err := advance(i); err != nil {
-			return err
-		}
-	}
-	var group []format.RunEntry // entries of one ID
-	for {
-		least := -1
-		for i := range sources {
-			if more[i] && (least < 0 || compareID(heads[i].ID, heads[least].ID) < 0) {
-				least = i
-			}
-		}
-		if least < 0 || (len(group) > 0 && heads[least].ID != group[0].ID) {
-			for _, e := range group {
-				if err := emit(e); err != nil {
-					return err
-				}
-			}
-			group = group[:0]
-		}
-		if least < 0 {
-			return nil
-		}
-		if !repeats(group, heads[least]) {
-			group = append(group, heads[least])
-		}
-		if err := advance(least); err != nil {
-			return err
-		}
-	}
-}
-
-func repeats(group []format.RunEntry, e format.RunEntry) bool {
-	for _, g := range group {
-		if g.Pack == e.Pack && g.Ordinal == e.Ordinal {
-			return true
-		}
-	}
-	return false
-}
-
 type tableWriter struct {
 	w       *bufio.Writer
+	plan    *mergePlan
 	block   []byte
 	fences  []byte
-	entries uint64
+	entries int64
 }
 
-func (w *tableWriter) add(e format.RunEntry) error {
-	if len(w.block) == 0 {
-		w.fences = append(w.fences, e.ID[:8]...)
+func (w *tableWriter) write() error {
+	if err := w.plan.eachEntry(w.add); err != nil {
+		return err
 	}
-	w.block = e.Append(w.block)
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.writeSecrets(); err != nil {
+		return err
+	}
+	if err := w.writePacks(); err != nil {
+		return err
+	}
+	return w.finish()
+}
+
+// add takes an entry, whose pack has that place.
+func (w *tableWriter) add(entry []byte, place uint32) error {
+	if len(w.block) == 0 {
+		w.fences = append(w.fences, entry[:8]...)
+	}
+	w.block = append(w.block, entry...)
+	binary.BigEndian.PutUint32(w.block[len(w.block)-format.RunEntrySize+33:], place)
 	w.entries++
+	w.plan.sets.list[w.plan.setOf[place]].entries++
 	if len(w.block) == blockEntries*format.RunEntrySize {
 		return w.flush()
 	}
@@ -141,43 +81,63 @@ func (w *tableWriter) flush() error {
 	if len(w.block) == 0 {
 		return nil
 	}
-	b := make([]byte, blockSize)
-	copy(b, w.block)
-	binary.BigEndian.PutUint32(b[blockSize-4:], crc32.Checksum(b[:blockSize-4], castagnoli))
+	w.block = append(w.block, make([]byte, blockSize-4-len(w.block))...)
+	_, err := w.w.Write(addSum(w.block, 0))
 	w.block = w.block[:0]
-	_, err := w.w.Write(b)
 	return err
 }
 
-func (w *tableWriter) finish(set packSet) error {
-	if err := w.flush(); err != nil {
-		return err
+func (w *tableWriter) writeSecrets() error {
+	var b []byte
+	for i := range w.plan.sessions {
+		secret, err := w.plan.secret(i)
+		if err != nil {
+			return err
+		}
+		b = appendSecret(b[:0], secret)
+		if _, err := w.w.Write(b); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (w *tableWriter) writePacks() error {
+	var b []byte
+	return w.plan.eachPack(func(p format.RunPack, set uint32) error {
+		b = appendPack(b[:0], p, set)
+		_, err := w.w.Write(b)
+		return err
+	})
+}
+
+// finish writes what is kept in memory, and the trailer.
+func (w *tableWriter) finish() error {
 	sum := crc32.New(castagnoli)
 	out := io.MultiWriter(w.w, sum)
 	if _, err := out.Write(w.fences); err != nil {
 		return err
 	}
-	var sessions, packs []byte
-	for _, s := range set.sessions {
-		sessions = s.Append(sessions)
+	for _, id := range w.plan.sessions {
+		if _, err := out.Write(id[:]); err != nil {
+			return err
+		}
 	}
-	for _, p := range set.packs {
-		packs = p.Append(packs)
+	l := layout{
+		entries:  w.entries,
+		sessions: int64(len(w.plan.sessions)),
+		packs:    int64(len(w.plan.setOf)),
+		sets:     int64(len(w.plan.sets.list)),
 	}
-	if _, err := out.Write(sessions); err != nil {
-		return err
+	for _, s := range w.plan.sets.list {
+		b := appendSet(nil, s)
+		l.setsSize += int64(len(b))
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
 	}
-	if _, err := out.Write(packs); err != nil {
-		return err
-	}
-	t := append([]byte(nil), tableMagic...)
-	for _, n := range []uint64{w.entries, uint64(len(w.fences)), uint64(len(sessions)), uint64(len(packs)), uint64(len(set.sessions))} {
-		t = binary.BigEndian.AppendUint64(t, n)
-	}
-	t = binary.BigEndian.AppendUint32(t, sum.Sum32())
-	t = binary.BigEndian.AppendUint32(t, crc32.Checksum(t, castagnoli))
-	if _, err := w.w.Write(t); err != nil {
+	l.sum = sum.Sum32()
+	if _, err := w.w.Write(l.encode()); err != nil {
 		return err
 	}
 	return w.w.Flush()
