@@ -88,13 +88,13 @@ func (v *verifier) chunk(ctx context.Context, k format.Kind, id chunk.ID, plain 
 // place finds out whether a place of a chunk is good, as far as is known.
 func (v *verifier) place(k format.Kind, at index.Location, plain int64) error {
 	hash := at.Pack.Hash
-	size := int64(missing)
+	size := int64(notThere)
 	if i, ok := v.packs.Find(hash); ok {
 		size = int64(v.packs.size[i])
 		v.packs.state[i] |= packUsed
 	}
 	switch bad := v.bad[hash].lost(at.Ordinal); {
-	case size == missing:
+	case size == notThere:
 		return &DamageError{packLabel(hash), errors.New("missing")}
 	case size < int64(at.Chunk.Offset)+int64(at.Chunk.Sealed):
 		return &DamageError{packLabel(hash), errors.New("cut off")}

@@ -14,17 +14,17 @@ import (
 // be millions, so that it takes 53 bytes for each.
 type packTable struct {
 	*index.Packs
-	size  []int32 // bytes, as it lies in the store; missing if it does not
-	state []packState
+	size  []int32 // bytes, as it lies in the store; notThere if it does not
+	state []verifyState
 }
 
-const missing = -1
+const notThere = -1
 
-// packState is what is known of a pack.
-type packState uint8
+// verifyState is what is known of a pack.
+type verifyState uint8
 
 const (
-	packUsed packState = 1 << iota // one of the snapshots needs it
+	packUsed verifyState = 1 << iota // one of the snapshots needs it
 	packRead                       // it was read in this run
 	packGood                       // and is good
 )
@@ -32,14 +32,14 @@ const (
 func newPackTable() *packTable { return &packTable{Packs: new(index.Packs)} }
 
 // mark adds to what is known of a pack.
-func (t *packTable) mark(hash format.PackHash, s packState) {
+func (t *packTable) mark(hash format.PackHash, s verifyState) {
 	if i, ok := t.Find(hash); ok {
 		t.state[i] |= s
 	}
 }
 
 // has tells whether all of that is known of a pack.
-func (t *packTable) has(hash format.PackHash, s packState) bool {
+func (t *packTable) has(hash format.PackHash, s verifyState) bool {
 	i, ok := t.Find(hash)
 	return ok && t.state[i]&s == s
 }
@@ -51,9 +51,9 @@ func (v *verifier) takePacks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := &packTable{listed, make([]int32, len(listed.List)), make([]packState, len(listed.List))}
+	t := &packTable{listed, make([]int32, len(listed.List)), make([]verifyState, len(listed.List))}
 	for i, p := range t.List {
-		t.size[i] = missing
+		t.size[i] = notThere
 		if old, ok := v.packs.Find(p.Hash); ok {
 			t.state[i] = v.packs.state[old]
 		}
@@ -104,7 +104,7 @@ func (v *verifier) comparePacks(ctx context.Context) error {
 	}
 	for i, p := range v.packs.List {
 		switch size := v.packs.size[i]; {
-		case size == missing:
+		case size == notThere:
 			v.finding(packLabel(p.Hash), errors.New("missing"))
 			v.examined[packLabel(p.Hash)] = true
 		case int64(size) != int64(p.Size):
@@ -129,7 +129,7 @@ func (v *verifier) knownDamage() {
 
 func (v *verifier) missingPacks() (gone []format.PackHash) {
 	for i, p := range v.packs.List {
-		if v.packs.size[i] == missing {
+		if v.packs.size[i] == notThere {
 			gone = append(gone, p.Hash)
 		}
 	}

@@ -75,7 +75,7 @@ func (t *turn) cut(bytes int64) {
 func (v *verifier) inTurn(i int) bool {
 	used := v.packs.state[i]&packUsed != 0
 	_, condemned := v.packs.Condemned(i)
-	return v.packs.size[i] != missing && (used || v.options.Snapshots == nil && !condemned)
+	return v.packs.size[i] != notThere && (used || v.options.Snapshots == nil && !condemned)
 }
 
 // sum says how far reading has come, after a run.
