@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"vaultfs/repo/format"
 )
 
 // GCOptions says what a collection may do.
@@ -93,6 +95,89 @@ type GCResult struct {
 
 // GC finds what no snapshot needs and removes it. It needs no quiet hour: any
 // number of sessions and readers, here and on other hosts, may go on meanwhile.
-func (r *Repo) GC(ctx context.Context, o GCOptions) (*GCResult, error) {
-	return nil, errors.New("not there yet")
+// Where something is damaged so that it cannot be told what is needed, Plan.Blocked
+// says so, and only what interrupted sessions left is removed. ErrInUse is told
+// while the index is repaired, and with Alone while another collection goes on;
+// an index that is damaged is a DamageError.
+func (r *Repo) GC(ctx context.Context, o GCOptions) (result *GCResult, err error) {
+	if err := format.CheckFeatures("collecting", r.config.GC); err != nil {
+		return nil, err
+	}
+	c, err := r.newCollector(o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.close(context.WithoutCancel(ctx))) }()
+	if !o.DryRun {
+		if err := c.begin(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.makePlan(ctx); err != nil {
+		return nil, err
+	}
+	if o.Planned != nil {
+		o.Planned(c.result.Plan)
+	}
+	if o.DryRun {
+		c.result.Waiting = c.plan.Waiting
+		return c.result, nil
+	}
+	return c.result, c.carryOut(ctx)
+}
+
+// carryOut does what was planned.
+func (c *collector) carryOut(ctx context.Context) error {
+	if len(c.plan.Blocked) > 0 {
+		if err := c.removeAndDelete(ctx); err != nil {
+			return err
+		}
+		return c.shrinkRuns(ctx)
+	}
+	dead, back := c.hashes(c.plan.of(dies)), c.hashes(c.plan.of(comes))
+	if c.tight(ctx) {
+		if err := c.condemn(ctx, dead, back); err != nil {
+			return err
+		}
+		if err := c.removeAndDelete(ctx); err != nil {
+			return err
+		}
+		dead, back = nil, nil
+	}
+	moved, err := c.copyPacks(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.condemn(ctx, append(dead, c.hashes(moved)...), back); err != nil {
+		return err
+	}
+	if err := c.removeAndDelete(ctx); err != nil {
+		return err
+	}
+	return c.shrinkRuns(ctx)
+}
+
+// tight tells whether there is so little room that what is wholly unused has to
+// go before anything is copied.
+func (c *collector) tight(ctx context.Context) bool {
+	if len(c.plan.moves) == 0 {
+		return false
+	}
+	free, _, err := c.repo.store.Free(ctx)
+	return err == nil && free < 2*c.plan.CopyBytes+c.repo.reserve(ctx)
+}
+
+// removeAndDelete takes from the index what may go by now, and deletes it.
+func (c *collector) removeAndDelete(ctx context.Context) error {
+	r, err := c.remove(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.delete(ctx, r); err != nil {
+		return err
+	}
+	c.last = r
+	c.result.Waiting = c.waiting(r.survey, nil)
+	c.result.Freed = c.result.Deleted - c.result.Written
+	return nil
 }

@@ -265,11 +265,21 @@ func (e PackEntry) validate() error {
 // returns it decoded, in dst when that has the room. The caller compares the
 // chunk's ID with its own.
 func OpenChunk(dst []byte, box *seal.Box, ordinal uint64, e PackEntry, sealed []byte) ([]byte, error) {
+	payload, err := UnsealChunk(box, ordinal, e, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return OpenPayload(dst, payload, int(e.Plain))
+}
+
+// UnsealChunk opens a sealed chunk and returns its payload, which takes the place
+// of the sealed bytes.
+func UnsealChunk(box *seal.Box, ordinal uint64, e PackEntry, sealed []byte) ([]byte, error) {
 	payload, err := box.Open(sealed[:0], ordinal, chunkAAD(e.Kind, e.ID), sealed)
 	if err != nil {
 		return nil, damaged("its seal does not fit")
 	}
-	return OpenPayload(dst, payload, int(e.Plain))
+	return payload, nil
 }
 
 // chunkAAD binds a sealed chunk to its kind and ID.

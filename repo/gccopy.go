@@ -1,0 +1,198 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"vaultfs/chunk"
+	"vaultfs/repo/format"
+	"vaultfs/repo/index"
+	"vaultfs/repo/seal"
+)
+
+// copyGroup is how many bytes are copied before what was copied is listed
+// to the last chunk, so that the old packs can go whatever happens later. Tests
+// lower it.
+var copyGroup int64 = 1 << 30
+
+// copyWorkers is how many packs are in memory at a time, beside those that are
+// being written.
+const copyWorkers = 2
+
+// A copier copies what is needed of packs.
+type copier struct {
+	*collector
+	mu     sync.Mutex // held while the chunks of a pack are given to the session
+	done   int64      // bytes
+	copied []int      // packs of which all that is needed is copied
+}
+
+// copyPacks copies what is needed of the packs that are to be rewritten, and
+// returns those of which everything was copied and is listed. Running out of
+// room or of time ends it, and is no error.
+func (c *collector) copyPacks(ctx context.Context) (done []int, err error) {
+	cp := &copier{collector: c}
+	for rest := c.plan.moves; len(rest) > 0; {
+		if c.late() {
+			c.result.Unfinished = fmt.Sprintf("the time was used up; %d packs are left to be rewritten", len(c.plan.moves)-len(done))
+			break
+		}
+		n := c.group(rest)
+		cp.copied = nil
+		err := cp.copyGroup(ctx, rest[:n])
+		if errors.Is(err, ErrNoSpace) {
+			c.discard(ctx)
+			c.result.Unfinished = fmt.Sprintf("there was no room for more copies (%v); %d packs are left to be rewritten", err, len(rest))
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		done, rest = append(done, cp.copied...), rest[n:]
+	}
+	c.result.Written = c.session.bytesStored.Load()
+	if len(done) == len(c.plan.moves) {
+		err = c.session.mergeOwn(ctx)
+	}
+	return done, err
+}
+
+// late tells whether no more copying is to begin.
+func (c *collector) late() bool {
+	return c.options.For > 0 && time.Since(c.begun) >= c.options.For
+}
+
+// group is how many of the packs are copied before they are listed.
+func (c *collector) group(packs []int) int {
+	var bytes int64
+	for i, p := range packs {
+		if bytes += int64(c.plan.packs[p].used); bytes >= copyGroup {
+			return i + 1
+		}
+	}
+	return len(packs)
+}
+
+// copyGroup copies packs and lists what it copied.
+func (c *copier) copyGroup(ctx context.Context, packs []int) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(workers(copyWorkers))
+	for _, i := range packs {
+		if c.late() || gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error { return c.copyPack(gctx, i) })
+	}
+	err := g.Wait()
+	if err == nil {
+		err = c.session.flush(ctx)
+	}
+	if err != nil {
+		return c.session.failure(err)
+	}
+	c.session.renewWriters(ctx)
+	return nil
+}
+
+// copyPack copies what is needed of a pack, once all of that is proved. A pack in
+// which something is damaged stays as it is.
+func (c *copier) copyPack(ctx context.Context, pack int) error {
+	list := c.plan.view.Packs()
+	hash := list.List[pack].Hash
+	b, err := c.repo.store.GetCold(ctx, packObject(list.Owner(pack), hash), format.MaxPackSize, nil)
+	var chunks []format.PackEntry
+	if err == nil {
+		chunks, err = c.provePack(pack, b)
+	}
+	if err = damage(packLabel(hash), err); isDamage(err) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.repo.warn(fmt.Sprintf("%v; the pack stays as it is. `vaultfs verify --read-data` tells what is lost with it", err))
+		c.damaged = append(c.damaged, hash)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range chunks {
+		if err := c.session.copyChunk(e.Kind, e.ID, int(e.Plain), b[e.Offset:e.Offset+e.Sealed-seal.Overhead]); err != nil {
+			return err
+		}
+		c.done += int64(e.Sealed)
+	}
+	c.copied = append(c.copied, pack)
+	c.options.Progress(GCProgress{Phase: "copying", Done: c.done, Total: c.plan.CopyBytes})
+	return nil
+}
+
+// provePack opens and hashes the chunks of a pack that stay, of which b are the
+// bytes, and leaves their payloads where they are.
+func (c *copier) provePack(pack int, b []byte) (chunks []format.PackEntry, err error) {
+	p, err := format.DecodePack(b, c.repo.packBox)
+	if err != nil {
+		return nil, err
+	}
+	box, err := c.repo.packBox(p.Header, p.SealedSecret)
+	if err != nil {
+		return nil, err
+	}
+	keep, err := c.kept(pack, p.Entries)
+	if err != nil {
+		return nil, err
+	}
+	var plain []byte
+	var used uint32
+	for i, e := range p.Entries {
+		if !keep[i] {
+			continue
+		}
+		payload, err := format.UnsealChunk(box, uint64(i), e, b[e.Offset:e.Offset+e.Sealed])
+		if err == nil {
+			plain, err = format.OpenPayload(plain, payload, int(e.Plain))
+		}
+		if err == nil && c.repo.name(e.Kind, plain) != e.ID {
+			err = fmt.Errorf("%w: its bytes do not have its ID", ErrDamaged)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("chunk %v: %w", e.ID, err)
+		}
+		chunks, used = append(chunks, e), used+e.Sealed
+	}
+	if want := c.plan.packs[pack].used; used != want {
+		return nil, fmt.Errorf("%w: it does not hold what the index places in it", ErrDamaged)
+	}
+	return chunks, nil
+}
+
+// kept tells which chunks of a pack stay, by their places in it.
+func (c *copier) kept(pack int, entries []format.PackEntry) ([]bool, error) {
+	ids := make([]chunk.ID, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	keep := make([]bool, len(entries))
+	err := c.plan.view.Find(sorted(ids), func(_ int, e index.Entry) error {
+		if e.Pack == pack && int(e.Ordinal) < len(entries) && entries[e.Ordinal] == e.PackEntry {
+			keep[e.Ordinal] = c.plan.keep.Has(e.Number)
+		}
+		return nil
+	})
+	return keep, err
+}
+
+// discard removes what was copied and could not be listed. The old packs still
+// hold all of it.
+func (c *collector) discard(ctx context.Context) {
+	_ = c.session.writers.Wait()
+	for _, p := range c.session.runs.take() {
+		if c.repo.store.Delete(ctx, packObject(c.session.id, p.hash)) == nil {
+			c.session.bytesStored.Add(-int64(p.size))
+		}
+	}
+}
