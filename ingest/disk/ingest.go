@@ -33,6 +33,7 @@ type Options struct {
 	AllowBacking bool      // files that an image names may lie anywhere
 	Verify       bool      // read back what was written before the commit
 	Adopt        bool      // see repo.SessionOptions
+	Tags         []string  // a person's words for each snapshot
 	Program      string    // and version, for the snapshot
 	Stdin        io.Reader // what the file "-" means
 	Progress     *ingest.Progress
@@ -147,7 +148,7 @@ func (s *set) ingest(ctx context.Context, r *repo.Repo, o *Options) (*repo.Snaps
 		}
 		images = append(images, m)
 	}
-	session, err := r.NewSession(ctx, repo.SessionOptions{Source: s.source, Kind: Kind, Adopt: o.Adopt, Verify: o.Verify})
+	session, err := r.NewSession(ctx, repo.SessionOptions{Source: s.source, Kind: Kind, Adopt: o.Adopt, Tags: o.Tags, Verify: o.Verify})
 	if err != nil {
 		return nil, err
 	}

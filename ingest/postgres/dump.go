@@ -118,7 +118,7 @@ func (m *dump) make(ctx context.Context) (made Made, err error) {
 	if id := m.report.Server.System; id != "" {
 		machine = "PostgreSQL cluster " + id
 	}
-	m.session, err = m.repo.NewSession(ctx, repo.SessionOptions{Source: m.source(), Kind: Kind, Machine: machine, Adopt: m.o.Adopt,
+	m.session, err = m.repo.NewSession(ctx, repo.SessionOptions{Source: m.source(), Kind: Kind, Machine: machine, Adopt: m.o.Adopt, Tags: m.o.Tags,
 		Time: time.Now(), Verify: m.o.Verify, Inspect: m.inspect})
 	if err != nil {
 		return made, err

@@ -123,7 +123,7 @@ func (p *plan) ingest(ctx context.Context, r *repo.Repo, o *Options) (made Made,
 	if err := d.look(ctx, in, before); err != nil {
 		return made, err
 	}
-	d.session, err = r.NewSession(ctx, repo.SessionOptions{Source: p.source, Kind: Kind, Adopt: o.Adopt, Time: d.report.Dump.Time, Verify: o.Verify, Inspect: d.inspect})
+	d.session, err = r.NewSession(ctx, repo.SessionOptions{Source: p.source, Kind: Kind, Adopt: o.Adopt, Tags: o.Tags, Time: d.report.Dump.Time, Verify: o.Verify, Inspect: d.inspect})
 	if err != nil {
 		return made, err
 	}

@@ -40,9 +40,10 @@ type Options struct {
 	CountTime time.Duration // what is not counted in this time is estimated; 0 is CountTime
 	LockWait  time.Duration // how long a table may stay locked by others before the dump fails; 0 is for ever
 
-	Verify   bool   // read back what was written before the commit
-	Adopt    bool   // see repo.SessionOptions
-	Program  string // and version, for the snapshot
+	Verify   bool     // read back what was written before the commit
+	Adopt    bool     // see repo.SessionOptions
+	Tags     []string // a person's words for each snapshot
+	Program  string   // and version, for the snapshot
 	Progress *ingest.Progress
 }
 

@@ -29,6 +29,7 @@ type Options struct {
 	StateDir string   // mirrors lie in StateDir/mirrors; "" for the usual place
 	Verify   bool     // read back what was written before the commit
 	Adopt    bool     // the name may have belonged to another source
+	Tags     []string // a person's words for each snapshot
 	Program  string   // and version, for the snapshot
 	Progress *ingest.Progress
 	Warn     func(string) // is told what a person should know at once; may be nil
@@ -71,7 +72,7 @@ func (o *Options) ingest(ctx context.Context, r *repo.Repo, from source, m *mirr
 	}
 	o.Progress.Done.Store(0)
 	return tree.Ingest(ctx, r, []string{m.tree()}, tree.Options{
-		Name: o.Name, Exclude: &left, Verify: o.Verify, Adopt: o.Adopt, Program: o.Program, Progress: o.Progress, Warn: o.Warn,
+		Name: o.Name, Exclude: &left, Verify: o.Verify, Adopt: o.Adopt, Tags: o.Tags, Program: o.Program, Progress: o.Progress, Warn: o.Warn,
 		Mirror: &tree.Mirror{Kind: Kind, Of: from.String(), Warnings: warnings},
 	})
 }

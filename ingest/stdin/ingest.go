@@ -29,6 +29,7 @@ type Options struct {
 	Command    []string  // a program and its arguments, whose output is read instead of Stdin
 	Verify     bool      // read back what was written before the commit
 	Adopt      bool      // see repo.SessionOptions
+	Tags       []string  // a person's words for each snapshot
 	Program    string    // and version, for the snapshot
 	Stdin      io.Reader // of the command as well; nil for none
 	Stderr     io.Writer // takes what the command prints there; nil for nowhere
@@ -45,7 +46,7 @@ func Ingest(ctx context.Context, r *repo.Repo, o Options) (Made, error) {
 	if err := o.complete(); err != nil {
 		return Made{}, err
 	}
-	session, err := r.NewSession(ctx, repo.SessionOptions{Source: Kind + "/" + o.Name, Kind: Kind, Adopt: o.Adopt, Verify: o.Verify})
+	session, err := r.NewSession(ctx, repo.SessionOptions{Source: Kind + "/" + o.Name, Kind: Kind, Adopt: o.Adopt, Tags: o.Tags, Verify: o.Verify})
 	if err != nil {
 		return Made{}, err
 	}

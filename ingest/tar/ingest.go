@@ -21,6 +21,7 @@ type Options struct {
 	Name     string    // the source is tar/Name; "" names it after the file
 	Verify   bool      // read back what was written before the commit
 	Adopt    bool      // see repo.SessionOptions
+	Tags     []string  // a person's words for each snapshot
 	Program  string    // and version, for the snapshot
 	Stdin    io.Reader // what the file "-" means
 	Progress *ingest.Progress
@@ -125,7 +126,7 @@ func (s *set) ingest(ctx context.Context, r *repo.Repo, o *Options) (Made, error
 		}
 	}
 	defer src.close()
-	so := repo.SessionOptions{Source: s.source(), Kind: s.kind, Adopt: o.Adopt, Verify: o.Verify}
+	so := repo.SessionOptions{Source: s.source(), Kind: s.kind, Adopt: o.Adopt, Tags: o.Tags, Verify: o.Verify}
 	if s.time.Before(time.Now()) { // a snapshot is not of the future
 		so.Time = s.time
 	}

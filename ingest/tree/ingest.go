@@ -31,6 +31,7 @@ type Options struct {
 	Repository    string    // the directory of the repository, if it is one: it is left out
 	Verify        bool      // read back what was written before the commit
 	Adopt         bool      // see repo.SessionOptions
+	Tags          []string  // a person's words for each snapshot
 	Program       string    // and version, for the snapshot
 	Progress      *ingest.Progress
 	Warn          func(string) // is told what a person should know at once; may be nil
@@ -203,7 +204,7 @@ func (s *set) store(ctx context.Context, w *walk, root *handle, st *unix.Stat_t)
 // host, so that two hosts whose /etc go to one repository do not become one
 // source by mistake.
 func (s *set) options(o *Options) repo.SessionOptions {
-	so := repo.SessionOptions{Source: s.source(), Kind: s.kind, Adopt: o.Adopt, Verify: o.Verify}
+	so := repo.SessionOptions{Source: s.source(), Kind: s.kind, Adopt: o.Adopt, Tags: o.Tags, Verify: o.Verify}
 	switch {
 	case o.Mirror != nil:
 		so.Machine = o.Mirror.Of

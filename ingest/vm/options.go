@@ -82,16 +82,17 @@ func (o *Options) choose(name string, active bool) (string, error) {
 
 // Options says how a guest is backed up.
 type Options struct {
-	Connect    string // libvirt URI; "" is the one libvirt prefers
-	Mode       string // ModeAuto, ModeLive or ModeOffline; "" is auto
-	Method     string // of reading a running guest: MethodBackup or MethodSnapshot; "" is backup
-	NoQuiesce  bool   // do not ask the guest agent to freeze filesystems
-	StateDir   string // for journals; "" is that of ingest.StateDir
-	ScratchDir string // where a live guest's overwritten blocks are kept; "" is "scratch" in StateDir
-	Name       string // of the source, after "vm/"; "" is the VM's name
-	Adopt      bool   // the source may have belonged to another VM
-	Verify     bool   // read back and rehash what was written before the commit
-	Program    string // and version, for the snapshot
+	Connect    string   // libvirt URI; "" is the one libvirt prefers
+	Mode       string   // ModeAuto, ModeLive or ModeOffline; "" is auto
+	Method     string   // of reading a running guest: MethodBackup or MethodSnapshot; "" is backup
+	NoQuiesce  bool     // do not ask the guest agent to freeze filesystems
+	StateDir   string   // for journals; "" is that of ingest.StateDir
+	ScratchDir string   // where a live guest's overwritten blocks are kept; "" is "scratch" in StateDir
+	Name       string   // of the source, after "vm/"; "" is the VM's name
+	Adopt      bool     // the source may have belonged to another VM
+	Tags       []string // a person's words for each snapshot
+	Verify     bool     // read back and rehash what was written before the commit
+	Program    string   // and version, for the snapshot
 	Progress   *ingest.Progress
 
 	Full         bool    // read everything, whatever the dirty bitmaps say

@@ -147,7 +147,7 @@ func (g *ingestion) open(ctx context.Context, guest, machine string, when time.T
 	if !g.title.time.IsZero() {
 		when = g.title.time
 	}
-	o := repo.SessionOptions{Source: g.source(g.options), Kind: Kind, Machine: machine, Adopt: g.options.Adopt, Time: when, Verify: g.options.Verify}
+	o := repo.SessionOptions{Source: g.source(g.options), Kind: Kind, Machine: machine, Adopt: g.options.Adopt, Tags: g.options.Tags, Time: when, Verify: g.options.Verify}
 	if g.session, err = g.repo.NewSession(ctx, o); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Options struct {
 	Name     string    // the source is vzdump/Name; "" is the number of the guest, by the archive's name
 	Verify   bool      // read back what was written before the commit
 	Adopt    bool      // see repo.SessionOptions
+	Tags     []string  // a person's words for each snapshot
 	Program  string    // and version, for the snapshot
 	Stdin    io.Reader // what the file "-" means
 	StateDir string    // what does not fit into memory is put aside in files without a name below it
