@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
+	"time"
 
 	"vaultfs/repo"
 )
@@ -15,7 +18,7 @@ func (p *printer) proof(f *proof) {
 	}
 	if p.json {
 		p.object(proofJSON{verifyJSON{"summary", depth, max(0, f.qemu), f.Snapshots, f.Items, f.Packs, f.Chunks, f.Bytes, f.Unlisted,
-			f.took.Seconds(), toFindingsJSON(append(f.Findings, f.images...))}, f.newer()})
+			f.took.Seconds(), toFindingsJSON(append(f.Findings, f.images...))}, f.newer(), toTurnJSON(f)})
 		return
 	}
 	for _, finding := range f.Findings {
@@ -25,6 +28,9 @@ func (p *printer) proof(f *proof) {
 		p.text("%s: %v\n", image.Object, image.Err)
 	}
 	p.remark("%s\n", f.proved())
+	if f.partly {
+		p.remark("%s\n", f.turn(time.Now()))
+	}
 	if f.qemu >= 0 {
 		p.remark("qemu-img check: %s\n", count(int64(f.qemu), "disk"))
 	}
@@ -58,6 +64,33 @@ func (f *proof) proved() string {
 		count(int64(f.Packs), "pack"), iec(f.Bytes))
 }
 
+// turn tells how far a run over a part of the data has come.
+func (f *proof) turn(now time.Time) string {
+	t := f.Turn
+	if t.Packs.Packs == 0 {
+		return "there is no data to read yet"
+	}
+	said := fmt.Sprintf("that is %s of %s; ", percent(f.covered()), iec(t.Packs.Bytes))
+	switch {
+	case t.Unread.Packs > 0:
+		said += fmt.Sprintf("never read so far: %s (%s)", count(int64(t.Unread.Packs), "pack"), iec(t.Unread.Bytes))
+	default:
+		said += "all was read at some time, the oldest " + ago(now, t.Oldest)
+	}
+	if t.Runs > 1 {
+		said += fmt.Sprintf("\n%d runs like this one read everything once", t.Runs)
+	}
+	return said
+}
+
+// percent writes a share.
+func percent(share float64) string {
+	if share > 0 && share < 0.001 {
+		return "less than 0.1%"
+	}
+	return strconv.FormatFloat(math.Floor(share*1000)/10, 'f', -1, 64) + "%"
+}
+
 // finding prints a damaged object, and what is lost with it.
 func (p *printer) finding(f repo.Finding) {
 	p.text("%s: %v\n", f.Object, f.Err)
@@ -73,6 +106,12 @@ func (p *printer) finding(f repo.Finding) {
 	switch {
 	case strings.HasPrefix(f.Object, "snapshot "):
 		p.text("  this snapshot is lost; the others are not touched by it\n")
+	case f.Unneeded:
+		p.text("  no snapshot needs what is damaged; `vaultfs gc` removes it\n")
+	case strings.HasPrefix(f.Object, "ledger "):
+		p.text("  it only said when data was last read; `vaultfs verify --sample 1%%` puts the record in order\n")
+	case strings.HasPrefix(f.Object, "policy/"):
+		p.text("  no snapshot is touched by it; `vaultfs policy set` makes a new policy\n")
 	case len(f.Touches) == 0:
 		p.text("  no snapshot is known to lose anything by it\n")
 	}
