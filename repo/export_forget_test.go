@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"time"
 
 	"vaultfs/repo/format"
 )
@@ -17,4 +18,11 @@ func (r *Repo) RecordRead(ctx context.Context, packs ...string) error {
 		hashes = append(hashes, hash)
 	}
 	return r.recordRead(ctx, hashes)
+}
+
+// SetForgetWait sets how long a second one waits who decides what is forgotten.
+func SetForgetWait(d time.Duration) (restore func()) {
+	was := forgetWait
+	forgetWait = d
+	return func() { forgetWait = was }
 }

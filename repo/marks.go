@@ -75,10 +75,15 @@ func (r *Repo) forget(ctx context.Context, reason string, s *Snapshot) error {
 	case errors.Is(err, store.ErrExists):
 		return nil
 	case errors.Is(err, store.ErrFull):
-		return fmt.Errorf("%w; a mark needs some kilobytes: make that room on the file system of the repository by other means, "+
-			"then forget again and run `vaultfs gc`", err)
+		return noRoomToForget(err)
 	}
 	return err
+}
+
+// noRoomToForget says what to do on a full disk.
+func noRoomToForget(err error) error {
+	return fmt.Errorf("%w; a mark needs some kilobytes: make that room on the file system of the repository by other means, "+
+		"then forget again and run `vaultfs gc`", err)
 }
 
 // marks returns the snapshots that have a mark. A mark that cannot be read counts,
