@@ -28,15 +28,34 @@ import (
 // The argument rests on three premises. A collector takes a pack from the index
 // only if no chunk of a root is in that pack alone, and the lease makes the base
 // a root. Runs are merged under the name of their session only, so that none of
-// the base's session is left where the index was made anew, and nowhere else. A
+// the base's session is left where the index was made anew, and nowhere else: a
+// collector that writes them anew leaves one, if it is one that lists nothing. A
 // snapshot is committed only after a head lists all packs of its session, so
 // that a head which lists them all is no older than the snapshot.
 func (s *Session) doubtPacks(ctx context.Context) (doubts []string, err error) {
+	for {
+		h := s.repo.inForce()
+		if doubts, err = s.lookAtPacks(ctx, h); err != nil || len(doubts) == 0 {
+			return doubts, err
+		}
+		// What a collector removed meanwhile is no doubt.
+		if err := s.repo.refresh(ctx); err != nil {
+			return nil, err
+		}
+		if now := s.repo.inForce(); now == nil || h != nil && now.Seq == h.Seq {
+			return doubts, nil
+		}
+	}
+}
+
+// lookAtPacks compares the packs that the index lists, by that head, with those
+// that are there.
+func (s *Session) lookAtPacks(ctx context.Context, h *format.Head) (doubts []string, err error) {
 	own, err := format.ParseSnapshotID(s.base.snapshot.ID)
 	if err != nil {
 		return nil, err
 	}
-	if !s.repo.listsRunOf(own) {
+	if h == nil || !h.HasOf(own) {
 		doubts = append(doubts, "no index run of that snapshot is listed: it stored nothing new, or the index was made anew since")
 	}
 	listed, err := s.listedPacks(ctx)
@@ -52,7 +71,7 @@ func (s *Session) doubtPacks(ctx context.Context) (doubts []string, err error) {
 		switch i, found := listed.Find(hash); {
 		case found:
 			there[i] = there[i] || listed.Owner(i) == session && int64(listed.List[i].Size) == o.Size
-		case session == own:
+		case session == own && (h == nil || !has(h.Removed, hash)): // a removed one is about to be deleted
 			doubts = append(doubts, packLabel(hash)+" is not listed")
 		}
 		return nil
@@ -173,12 +192,11 @@ func (s *Session) listedPacks(ctx context.Context) (*index.Packs, error) {
 	return s.repo.index.Packs()
 }
 
-// listsRunOf tells whether the head that the index is in step with names a run
-// that the session wrote.
-func (r *Repo) listsRunOf(session format.SnapshotID) bool {
+// inForce is the head that the index is in step with; nil if there is none.
+func (r *Repo) inForce() *format.Head {
 	r.syncing.Lock()
 	defer r.syncing.Unlock()
-	return r.head != nil && r.head.HasOf(session)
+	return r.head
 }
 
 // parsePack reads what packObject writes.

@@ -120,18 +120,9 @@ func (d *deleter) manifests(ctx context.Context) error {
 		}
 		d.result.Manifests++
 	}
-	if len(s.unread) > 0 {
-		return nil // it may name any as the one before it
-	}
-	before, there := map[format.SnapshotID]bool{}, map[format.SnapshotID]bool{}
-	for _, r := range s.roots {
-		before[r.previous], there[r.id] = true, true
-	}
+	keep := s.tombstones()
 	for id, o := range s.marked {
-		if before[id] || there[id] || !s.marks[id] {
-			continue
-		}
-		if s.leased(id) {
+		if keep[id] {
 			continue
 		}
 		if err := d.file(ctx, o); err != nil {
@@ -139,4 +130,25 @@ func (d *deleter) manifests(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tombstones are the marks that stay: of snapshots that are kept, that another one names
+// as the one before it, or that a lease names, as a session does that is about to
+// commit. A manifest that cannot be read may name any.
+func (s *survey) tombstones() map[format.SnapshotID]bool {
+	keep := map[format.SnapshotID]bool{}
+	for _, r := range s.roots {
+		keep[r.previous], keep[r.id] = true, true
+	}
+	for id, readable := range s.marks {
+		if keep[id] = keep[id] || !readable || len(s.unread) > 0; s.leased(id) {
+			keep[id] = true
+		}
+	}
+	for id := range keep {
+		if _, marked := s.marks[id]; !marked || !keep[id] {
+			delete(keep, id)
+		}
+	}
+	return keep
 }

@@ -16,6 +16,8 @@ import (
 type removal struct {
 	survey *survey
 	drop   []int // packs of the survey's view that the index does not list any more
+	// damaged are packs in which damage was found on the way.
+	damaged []format.PackHash
 }
 
 // remove takes condemned packs from the index, or back, and says what may be
@@ -39,9 +41,12 @@ func (c *collector) remove(ctx context.Context) (r *removal, err error) {
 			if s.unreadable() != nil && time.Since(begin) < commitWait {
 				return nil
 			}
-			r = &removal{survey: s}
+			r = &removal{survey: s, damaged: c.damaged}
 			back, err := r.judge(c)
-			if err == nil {
+			if err != nil {
+				return err
+			}
+			if published = r.idle(back); !published {
 				published, err = c.publishRemoval(ctx, r, back)
 			}
 			return err
@@ -100,6 +105,19 @@ func (r *removal) judge(c *collector) (back []format.PackHash, err error) {
 	return back, err
 }
 
+// idle tells whether there is nothing to publish, nor to delete.
+func (r *removal) idle(back []format.PackHash) bool {
+	s := r.survey
+	packs := s.view.Packs()
+	unlisted := func(p format.CondemnedPack) bool {
+		_, listed := packs.Find(p.Pack)
+		return !listed
+	}
+	return len(r.drop)+len(back)+len(r.damaged)+len(s.unlisted)+len(s.runs)+len(s.forgotten) == 0 &&
+		!slices.ContainsFunc(s.head.Condemned, unlisted) &&
+		(len(s.marks) == 0 || len(s.tombstones()) == len(s.marks))
+}
+
 // publishRemoval publishes what was decided, unless another collector has
 // published since the head was read. Publishes of writers do not matter. Also
 // when nothing was decided a publish precedes a deletion: a writer whose lease
@@ -149,6 +167,7 @@ func (r *removal) edit(h *format.Head, back []format.PackHash) {
 		}
 		return has(dropped, p.Pack) || has(back, p.Pack)
 	})
+	editDamaged(r.damaged, nil)(h)
 	h.Damaged = slices.DeleteFunc(h.Damaged, func(p format.PackHash) bool { return has(dropped, p) })
 	h.Removed = append(h.Removed, dropped...)
 	slices.SortFunc(h.Removed, format.PackHash.Compare)

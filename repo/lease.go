@@ -183,7 +183,7 @@ func (p *Pin) Add(ctx context.Context, snapshots ...*Snapshot) error {
 
 // add opens one lease, and then looks whether the snapshots are still there.
 // What the lease before has room for is named in the new one too, which takes
-// its place.
+// its place. Where one of them is gone, everything stays as it was.
 func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 	all, old := ids, (*store.Lease)(nil)
 	if n := len(p.leases); n > 0 && len(p.leases[n-1].snapshots)+len(ids) <= leaseSnapshots {
@@ -193,25 +193,20 @@ func (p *Pin) add(ctx context.Context, ids []format.SnapshotID) error {
 	if l == nil || err != nil {
 		return err
 	}
+	for _, id := range ids {
+		if err := p.repo.isKept(ctx, id); err != nil {
+			return errors.Join(err, l.Release(context.WithoutCancel(ctx)))
+		}
+	}
 	if old != nil {
 		p.leases = p.leases[:len(p.leases)-1]
 	}
 	p.leases = append(p.leases, readLease{l, all})
-	if old != nil {
-		if err := old.Release(ctx); err != nil {
-			return err
-		}
-	}
-	for i, id := range ids {
-		if err := p.repo.isKept(ctx, id); err != nil {
-			// What is gone is not to be kept by a lease that goes on naming it.
-			gone := map[format.SnapshotID]bool{}
-			for _, id := range ids[i:] {
-				gone[id] = true
-			}
-			return errors.Join(err, p.free(ctx, gone))
-		}
+	for _, id := range ids {
 		p.pinned[id.String()] = true
+	}
+	if old != nil {
+		return old.Release(ctx)
 	}
 	return nil
 }

@@ -138,12 +138,30 @@ func (s *Session) stored(ctx context.Context, k format.Kind, id chunk.ID, plain 
 		}) {
 			return nil
 		}
+		if s.keptForUs(ctx, k, id, plain) {
+			return nil
+		}
 		// The local copy of the index may have lost a part.
 		if err := s.repo.refresh(ctx); err != nil {
 			return err
 		}
 	}
 	return s.whyNot(ctx, id)
+}
+
+// keptForUs tells whether a chunk is in a pack that was condemned after the session
+// began, when it may have come to rely on it. No collector removes that pack
+// before the lease has ended; if it ended with a snapshot, that is a root, and
+// the pack is taken back.
+func (s *Session) keptForUs(ctx context.Context, k format.Kind, id chunk.ID, plain int64) bool {
+	h := s.repo.inForce()
+	if h == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.repo.index.Lookup(id), func(at index.Location) bool {
+		return h.CondemnedIn(at.Pack.Hash) > s.epoch && !has(h.Damaged, at.Pack.Hash) &&
+			at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at)
+	})
 }
 
 // whyNot says why a chunk is not stored as far as a new snapshot is concerned.

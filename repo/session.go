@@ -54,6 +54,7 @@ type Session struct {
 	previous *Snapshot
 	seq      uint64 // that the snapshot will have: see census.nextSeq
 	lease    *store.Lease
+	epoch    uint64 // that the lease states
 	// wanted, if it is set, tells which chunks are stored; others are only named.
 	wanted  func(chunk.ID) bool
 	secret  seal.Key
@@ -174,7 +175,7 @@ func (s *Session) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.Epoch = h.Epoch
+	l.Epoch, s.epoch = h.Epoch, h.Epoch
 	if l.Snapshots, err = s.relied(); err != nil {
 		return err
 	}

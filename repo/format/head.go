@@ -100,3 +100,12 @@ func (h *Head) Has(n RunName) bool {
 	_, ok := slices.BinarySearchFunc(h.Runs, n, RunName.Compare)
 	return ok
 }
+
+// CondemnedIn is the epoch that condemned a pack, or 0.
+func (h *Head) CondemnedIn(p PackHash) uint64 {
+	i, ok := slices.BinarySearchFunc(h.Condemned, p, func(c CondemnedPack, p PackHash) int { return c.Pack.Compare(p) })
+	if !ok {
+		return 0
+	}
+	return h.Condemned[i].Epoch
+}
