@@ -25,8 +25,8 @@ type verifyState uint8
 
 const (
 	packUsed verifyState = 1 << iota // one of the snapshots needs it
-	packRead                       // it was read in this run
-	packGood                       // and is good
+	packRead                         // it was read in this run
+	packGood                         // and is good
 )
 
 func newPackTable() *packTable { return &packTable{Packs: new(index.Packs)} }

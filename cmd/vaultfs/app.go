@@ -90,7 +90,7 @@ Exit status: 0 done; 1 failed, nothing was committed; 2 wrong usage;
 		a.initCommand(), a.keyCommand(), a.ingestCommand(),
 		a.snapshotsCommand(), a.lsCommand(), a.showCommand(),
 		a.mountCommand(), a.umountCommand(), a.restoreCommand(),
-		a.verifyCommand(), a.repairCommand(), a.gcCommand(), a.sessionsCommand(),
+		a.verifyCommand(), a.forgetCommand(), a.policyCommand(), a.statusCommand(), a.repairCommand(), a.gcCommand(), a.sessionsCommand(),
 		a.vmCommand(), a.recoverCommand(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
