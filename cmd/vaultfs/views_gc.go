@@ -55,7 +55,11 @@ func whyKept(o repo.GCOptions) string {
 // waiting tells what cannot be freed yet, and for whom it waits.
 func (p *printer) waiting(list []repo.Waiting) {
 	for _, w := range list {
-		p.remark("%-11s%s in %s: %s\n", "waiting", iec(w.Bytes), packs(w.Packs), oneLine(w.Reason))
+		what := ""
+		if w.Packs > 0 {
+			what = fmt.Sprintf("%s in %s: ", iec(w.Bytes), packs(w.Packs))
+		}
+		p.remark("%-11s%s%s\n", "waiting", what, oneLine(w.Reason))
 	}
 }
 
