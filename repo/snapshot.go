@@ -67,6 +67,13 @@ type Snapshot struct {
 	Info     Info
 }
 
+// CheckTag says what is wrong with a tag: it is 1 to 128 bytes of text that
+// neither begin nor end with a space.
+func CheckTag(tag string) error { return format.CheckTag(tag) }
+
+// MaxTags is how many tags a snapshot may have.
+const MaxTags = format.MaxTags
+
 // Short is the first digits of the ID, enough for a person.
 func (s *Snapshot) Short() string { return s.ID[:8] }
 

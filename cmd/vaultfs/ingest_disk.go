@@ -34,8 +34,8 @@ running VM has open, fails: use "ingest vm" for those.`,
 		Args: atLeast(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
-				return a.ingestDisk(c.Context(), r, args, o)
+				o.Name, o.Adopt, o.Verify, o.Tags = common.name, common.adopt, !common.noVerify, common.tags
+				return a.ingestDisk(c.Context(), r, &common, args, o)
 			})
 		},
 		ValidArgsFunction: completeFiles,
@@ -49,7 +49,7 @@ running VM has open, fails: use "ingest vm" for those.`,
 	return c
 }
 
-func (a *app) ingestDisk(ctx context.Context, r *repo.Repo, files []string, o disk.Options) error {
+func (a *app) ingestDisk(ctx context.Context, r *repo.Repo, common *ingestOptions, files []string, o disk.Options) error {
 	o.Program, o.Stdin, o.Warn = program(), a.stdin, a.print.warn
 	o.Progress = new(ingest.Progress)
 	stop := a.ingesting(o.Progress)
@@ -59,5 +59,5 @@ func (a *app) ingestDisk(ctx context.Context, r *repo.Repo, files []string, o di
 	for _, s := range snapshots {
 		made = append(made, outcome{snapshot: s})
 	}
-	return a.ingested(made, wrong(err, disk.ErrUsage))
+	return a.ingested(ctx, r, common, made, wrong(err, disk.ErrUsage))
 }

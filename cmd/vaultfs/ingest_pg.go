@@ -53,11 +53,11 @@ or pg_upgrade, --adopt goes on with the source.`,
 				}
 			}
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
+				o.Name, o.Adopt, o.Verify, o.Tags = common.name, common.adopt, !common.noVerify, common.tags
 				if len(files) > 0 {
-					return a.ingestPG(c.Context(), r, append(files, args...), o, postgres.IngestFiles)
+					return a.ingestPG(c.Context(), r, &common, append(files, args...), o, postgres.IngestFiles)
 				}
-				return a.ingestPG(c.Context(), r, args, o, postgres.Ingest)
+				return a.ingestPG(c.Context(), r, &common, args, o, postgres.Ingest)
 			})
 		},
 		ValidArgsFunction: func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -95,7 +95,7 @@ func addServer(c *cobra.Command, host, port, user, service, bindir *string) {
 }
 
 // ingestPG runs one of the two ways to get at dumps.
-func (a *app) ingestPG(ctx context.Context, r *repo.Repo, what []string, o postgres.Options,
+func (a *app) ingestPG(ctx context.Context, r *repo.Repo, common *ingestOptions, what []string, o postgres.Options,
 	run func(context.Context, *repo.Repo, []string, postgres.Options) ([]postgres.Made, error)) error {
 	o.Program = program()
 	o.Progress = new(ingest.Progress)
@@ -106,5 +106,5 @@ func (a *app) ingestPG(ctx context.Context, r *repo.Repo, what []string, o postg
 	for _, m := range made {
 		outcomes = append(outcomes, outcome{snapshot: m.Snapshot, warnings: m.Warnings})
 	}
-	return a.ingested(outcomes, wrong(err, postgres.ErrUsage))
+	return a.ingested(ctx, r, common, outcomes, wrong(err, postgres.ErrUsage))
 }

@@ -40,8 +40,8 @@ exit status is 3. If rsync fails there is no snapshot.`,
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
-				return a.ingestRsync(c.Context(), r, args[0], o)
+				o.Name, o.Adopt, o.Verify, o.Tags = common.name, common.adopt, !common.noVerify, common.tags
+				return a.ingestRsync(c.Context(), r, &common, args[0], o)
 			})
 		},
 		ValidArgsFunction: completeDirs,
@@ -58,11 +58,11 @@ exit status is 3. If rsync fails there is no snapshot.`,
 	return c
 }
 
-func (a *app) ingestRsync(ctx context.Context, r *repo.Repo, source string, o rsync.Options) error {
+func (a *app) ingestRsync(ctx context.Context, r *repo.Repo, common *ingestOptions, source string, o rsync.Options) error {
 	o.Program, o.Warn = program(), a.print.warn
 	o.Progress = new(ingest.Progress)
 	stop := a.ingesting(o.Progress)
 	made, err := rsync.Ingest(ctx, r, source, o)
 	stop()
-	return a.ingested(treeOutcomes(made), wrong(err, rsync.ErrUsage))
+	return a.ingested(ctx, r, common, treeOutcomes(made), wrong(err, rsync.ErrUsage))
 }

@@ -42,8 +42,8 @@ last time costs nothing.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify, o.Command = common.name, common.adopt, !common.noVerify, args
-				return a.ingestStdin(c.Context(), r, o)
+				o.Name, o.Adopt, o.Verify, o.Tags, o.Command = common.name, common.adopt, !common.noVerify, common.tags, args
+				return a.ingestStdin(c.Context(), r, &common, o)
 			})
 		},
 	}
@@ -56,7 +56,7 @@ last time costs nothing.`,
 	return c
 }
 
-func (a *app) ingestStdin(ctx context.Context, r *repo.Repo, o stdin.Options) error {
+func (a *app) ingestStdin(ctx context.Context, r *repo.Repo, common *ingestOptions, o stdin.Options) error {
 	o.Program, o.Stdin, o.Stderr = program(), a.stdin, a.print.err
 	o.Progress = new(ingest.Progress)
 	stop := a.ingesting(o.Progress)
@@ -65,5 +65,5 @@ func (a *app) ingestStdin(ctx context.Context, r *repo.Repo, o stdin.Options) er
 	if err != nil {
 		return wrong(err, stdin.ErrUsage)
 	}
-	return a.ingested([]outcome{{snapshot: m.Snapshot}}, nil)
+	return a.ingested(ctx, r, common, []outcome{{snapshot: m.Snapshot}}, nil)
 }

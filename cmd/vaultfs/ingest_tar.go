@@ -41,8 +41,8 @@ one that changes while it is read.`,
 		Args: atLeast(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
-				return a.ingestTar(c.Context(), r, args, o)
+				o.Name, o.Adopt, o.Verify, o.Tags = common.name, common.adopt, !common.noVerify, common.tags
+				return a.ingestTar(c.Context(), r, &common, args, o)
 			})
 		},
 		ValidArgsFunction: completeFiles,
@@ -52,7 +52,7 @@ one that changes while it is read.`,
 	return c
 }
 
-func (a *app) ingestTar(ctx context.Context, r *repo.Repo, files []string, o tar.Options) error {
+func (a *app) ingestTar(ctx context.Context, r *repo.Repo, common *ingestOptions, files []string, o tar.Options) error {
 	o.Program, o.Stdin = program(), a.stdin
 	o.Progress = new(ingest.Progress)
 	stop := a.ingesting(o.Progress)
@@ -62,5 +62,5 @@ func (a *app) ingestTar(ctx context.Context, r *repo.Repo, files []string, o tar
 	for _, m := range snapshots {
 		made = append(made, outcome{snapshot: m.Snapshot, warnings: m.Warnings})
 	}
-	return a.ingested(made, wrong(err, tar.ErrUsage))
+	return a.ingested(ctx, r, common, made, wrong(err, tar.ErrUsage))
 }

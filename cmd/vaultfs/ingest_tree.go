@@ -51,8 +51,8 @@ cannot be read is left out with a warning. With warnings the exit status is 3.`,
 		Args: atLeast(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
-				return a.ingestTree(c.Context(), r, args, o)
+				o.Name, o.Adopt, o.Verify, o.Tags = common.name, common.adopt, !common.noVerify, common.tags
+				return a.ingestTree(c.Context(), r, &common, args, o)
 			})
 		},
 		ValidArgsFunction: completeDirs,
@@ -78,13 +78,13 @@ func (patternFlag) String() string       { return "" }
 func (patternFlag) Type() string         { return "string" }
 func (p patternFlag) Set(s string) error { return p.add(s) }
 
-func (a *app) ingestTree(ctx context.Context, r *repo.Repo, dirs []string, o tree.Options) error {
+func (a *app) ingestTree(ctx context.Context, r *repo.Repo, common *ingestOptions, dirs []string, o tree.Options) error {
 	o.Program, o.Warn, o.Repository = program(), a.print.warn, a.repoPath
 	o.Progress = new(ingest.Progress)
 	stop := a.ingesting(o.Progress)
 	made, err := tree.Ingest(ctx, r, dirs, o)
 	stop()
-	return a.ingested(treeOutcomes(made), wrong(err, tree.ErrUsage))
+	return a.ingested(ctx, r, common, treeOutcomes(made), wrong(err, tree.ErrUsage))
 }
 
 func treeOutcomes(made []tree.Made) []outcome {

@@ -115,6 +115,8 @@ func (o *vmFlags) complete(c *cobra.Command, args []string) error {
 		return usage(c, "--method %q: want backup or snapshot", o.Method)
 	case o.ShutdownTimeout <= 0:
 		return usage(c, "--shutdown-timeout %v: want a time, such as 10m", o.ShutdownTimeout)
+	case o.Mode == modeSnapshot && (o.forget || o.keep > 0 || len(o.tags) > 0):
+		return usage(c, "--mode snapshot makes no snapshot in the repository: --tag, --keep and --forget are for those")
 	case o.Full && o.audit != "":
 		return usage(c, "--audit compares what is not read, and --full reads everything")
 	}
@@ -125,7 +127,7 @@ func (o *vmFlags) complete(c *cobra.Command, args []string) error {
 		}
 		o.Audit, o.NoAudit = share, share == 0
 	}
-	o.Options.Name, o.Adopt, o.Verify, o.Program = o.name, o.adopt, !o.noVerify, program()
+	o.Options.Name, o.Adopt, o.Verify, o.Program, o.Tags = o.name, o.adopt, !o.noVerify, program(), o.tags
 	o.Shutdown = o.yes
 	return nil
 }
@@ -236,12 +238,14 @@ func (a *app) ingestVM(ctx context.Context, r *repo.Repo, name string, o *vmFlag
 		return vmOutcome{}, err
 	}
 	s := result.Snapshot
-	a.print.outcome(outcome{
+	made := []outcome{{
 		snapshot: s, quiesced: result.Quiesced, frozen: result.Frozen.Seconds(), down: result.Down.Seconds(),
 		notes: result.Notes, warnings: result.Warnings,
-	}, a.repoPath)
+	}}
+	a.forgetAfter(ctx, r, &o.ingestOptions, made)
+	a.print.outcome(made[0], a.repoPath)
 	return vmOutcome{
-		Snapshot: s.ID, Mode: result.Mode, Read: s.Info.Summary.BytesRead, Stored: s.Info.Summary.BytesStored, Warnings: len(result.Warnings),
+		Snapshot: s.ID, Mode: result.Mode, Read: s.Info.Summary.BytesRead, Stored: s.Info.Summary.BytesStored, Warnings: len(made[0].warnings),
 	}, nil
 }
 

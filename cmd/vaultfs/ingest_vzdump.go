@@ -38,8 +38,8 @@ another's number is refused: agree with --adopt, or give it a --name.`,
 		Args: atLeast(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				o.Name, o.Adopt, o.Verify = common.name, common.adopt, !common.noVerify
-				return a.ingestVzdump(c.Context(), r, args, o)
+				o.Name, o.Adopt, o.Verify, o.Tags = common.name, common.adopt, !common.noVerify, common.tags
+				return a.ingestVzdump(c.Context(), r, &common, args, o)
 			})
 		},
 		ValidArgsFunction: completeFiles,
@@ -49,7 +49,7 @@ another's number is refused: agree with --adopt, or give it a --name.`,
 	return c
 }
 
-func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, paths []string, o vzdump.Options) (err error) {
+func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, common *ingestOptions, paths []string, o vzdump.Options) (err error) {
 	o.Program, o.Stdin, o.Warn, o.Skipped = program(), a.stdin, a.print.warn, a.skipped
 	if o.StateDir, err = ingest.StateDir(); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, paths []string, o 
 	for _, m := range list {
 		made = append(made, outcome{snapshot: m.Snapshot, warnings: m.Warnings})
 	}
-	return a.ingested(made, wrong(err, vzdump.ErrUsage))
+	return a.ingested(ctx, r, common, made, wrong(err, vzdump.ErrUsage))
 }
 
 // skippedJSON tells of something that is not ingested because it is in already.

@@ -26,6 +26,7 @@ type snapshotJSON struct {
 	Notes    []string    `json:"notes"`
 	Items    []itemJSON  `json:"items"`
 	Summary  summaryJSON `json:"summary"`
+	Tags     []string    `json:"tags"`
 }
 
 type itemJSON struct {
@@ -72,7 +73,7 @@ func toSnapshotJSON(s *repo.Snapshot) snapshotJSON {
 	j := snapshotJSON{
 		ID: s.ID, Source: s.Source, Kind: s.Kind, Time: s.Time, Seq: s.Seq, Previous: s.Previous,
 		Host: s.Info.Host, Machine: s.Info.Machine, Program: s.Info.Program, Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: s.Info.Quiesced,
-		Verified: s.Info.Verified, Notes: list(s.Info.Notes), Summary: toSummaryJSON(s),
+		Verified: s.Info.Verified, Notes: list(s.Info.Notes), Summary: toSummaryJSON(s), Tags: list(s.Tags),
 	}
 	j.Items = toItemsJSON(s)
 	return j
@@ -106,6 +107,8 @@ type ingestJSON struct {
 	Warnings      []string   `json:"warnings"`
 	Items         []itemJSON `json:"items"`
 	GetBack       string     `json:"get_back"` // the command that does
+	Tags          []string   `json:"tags"`
+	Forgot        []string   `json:"forgot"` // older snapshots, by --keep or --forget
 }
 
 type progressJSON struct {

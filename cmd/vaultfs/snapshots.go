@@ -3,13 +3,15 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"vaultfs/repo"
 )
 
 func (a *app) snapshotsCommand() *cobra.Command {
-	return &cobra.Command{
+	var tags []string
+	c := &cobra.Command{
 		Use:   "snapshots [SOURCE]",
 		Short: "List the snapshots",
 		Long: `List the snapshots of the repository, or of one source, oldest first.
@@ -17,12 +19,14 @@ func (a *app) snapshotsCommand() *cobra.Command {
 SIZE is that of the items, NEW what of it the repository did not hold before,
 and STORED what the snapshot added to the repository: compressed, and with
 keys and maps. VERIFIED tells whether what was written was read back before the
-snapshot was committed; "vaultfs show" has the details.
+snapshot was committed; "vaultfs show" has the details. Forgotten snapshots are
+not listed.
 
 A snapshot whose manifest is damaged is reported and does not hide the others;
 the exit status is then 4.`,
 		Example: `  vaultfs snapshots
   vaultfs snapshots vm/win11
+  vaultfs snapshots --tag gold
   vaultfs snapshots --json | jq -r '.[].id'`,
 		Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -36,12 +40,29 @@ the exit status is then 4.`,
 						return err
 					}
 				}
+				if all = withTags(all, tags); len(all) == 0 && len(tags) > 0 && !a.print.json {
+					a.print.remark("no snapshot has the tag %s\n", strings.Join(tags, " and the tag "))
+					return err
+				}
 				a.print.snapshots(all)
 				return err
 			})
 		},
 		ValidArgsFunction: a.completeSources,
 	}
+	c.Flags().Var(tagsFlag{&tags}, "tag", "only those that have the `TAG`; if it is repeated, all of them")
+	_ = c.RegisterFlagCompletionFunc("tag", cobra.NoFileCompletions)
+	return c
+}
+
+// withTags keeps the snapshots that have all of the tags.
+func withTags(all []*repo.Snapshot, tags []string) (tagged []*repo.Snapshot) {
+	for _, s := range all {
+		if !slices.ContainsFunc(tags, func(tag string) bool { return !slices.Contains(s.Tags, tag) }) {
+			tagged = append(tagged, s)
+		}
+	}
+	return tagged
 }
 
 // ofSource keeps the snapshots of one source, of which there must be some.

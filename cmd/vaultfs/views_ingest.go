@@ -15,7 +15,7 @@ func (p *printer) outcome(o outcome, repoPath string) {
 		p.object(ingestJSON{
 			Event: "summary", Snapshot: s.ID, Source: s.Source, summaryJSON: toSummaryJSON(s), Verified: s.Info.Verified,
 			Mode: s.Info.Mode, Method: s.Info.Method, Quiesced: o.quiesced, FrozenSeconds: o.frozen, DownSeconds: o.down, Notes: o.remarks(), Warnings: list(o.warnings),
-			Items: toItemsJSON(s), GetBack: getBack(s, repoPath),
+			Items: toItemsJSON(s), GetBack: getBack(s, repoPath), Tags: list(s.Tags), Forgot: forgotIDs(o.forgot),
 		})
 		return
 	}
@@ -43,7 +43,35 @@ func (p *printer) outcome(o outcome, repoPath string) {
 	for _, note := range o.remarks() {
 		fact("note", note)
 	}
+	fact("forgot", forgotFact(o.forgot))
 	fact("get back", getBack(s, repoPath))
+}
+
+func forgotIDs(p *sourcePlan) []string {
+	ids := []string{}
+	if p != nil {
+		for _, s := range p.forgotten() {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// forgotFact tells what was forgotten after an ingest; "" if nothing was to be.
+func forgotFact(p *sourcePlan) string {
+	if p == nil {
+		return ""
+	}
+	gone := p.forgotten()
+	kept := fmt.Sprintf("%d kept by %s: %s", len(p.decisions)-len(gone), p.whose, p.rule)
+	if len(gone) == 0 {
+		return "nothing; " + kept
+	}
+	var stored int64
+	for _, s := range gone {
+		stored += s.Info.Summary.BytesStored
+	}
+	return fmt.Sprintf("%s that had stored %s, whose space `vaultfs gc` frees; %s", count(int64(len(gone)), "snapshot"), iec(stored), kept)
 }
 
 // getBack is the command that restores a snapshot: the whole VM, or its files.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,15 +25,24 @@ func (p *printer) snapshots(all []*repo.Snapshot) {
 		p.remark("there are no snapshots yet\n")
 		return
 	}
-	t := newTable("ID", "TIME", "SOURCE", "ITEMS", "SIZE", "NEW", "STORED", "VERIFIED")
+	header := []any{"ID", "TIME", "SOURCE", "ITEMS", "SIZE", "NEW", "STORED", "VERIFIED"}
+	tagged := slices.ContainsFunc(all, func(s *repo.Snapshot) bool { return len(s.Tags) > 0 })
+	if tagged {
+		header = append(header, "TAGS")
+	}
+	t := newTable(header...)
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Number: 5, Align: text.AlignRight, AlignHeader: text.AlignRight},
 		{Number: 6, Align: text.AlignRight, AlignHeader: text.AlignRight},
 		{Number: 7, Align: text.AlignRight, AlignHeader: text.AlignRight},
 	})
 	for _, s := range all {
-		t.AppendRow(table.Row{s.Short(), localTime(s.Time), s.Source, itemNames(s), iec(s.Size()),
-			iec(s.Info.Summary.BytesNew), iec(s.Info.Summary.BytesStored), yesNo(wasVerified(s))})
+		row := table.Row{s.Short(), localTime(s.Time), s.Source, itemNames(s), iec(s.Size()),
+			iec(s.Info.Summary.BytesNew), iec(s.Info.Summary.BytesStored), yesNo(wasVerified(s))}
+		if tagged {
+			row = append(row, strings.Join(s.Tags, ", "))
+		}
+		t.AppendRow(row)
 	}
 	p.table(t)
 }
@@ -72,6 +82,7 @@ func (p *printer) snapshot(s *repo.Snapshot) {
 	fact("snapshot", s.ID)
 	fact("source", fmt.Sprintf("%s (number %d)", s.Source, s.Seq))
 	fact("time", fmt.Sprintf("%s (%s)", localTime(s.Time), s.Time.UTC().Format(time.RFC3339)))
+	fact("tags", strings.Join(s.Tags, ", "))
 	fact("previous", s.Previous)
 	fact("host", s.Info.Host)
 	fact("machine", s.Info.Machine)
