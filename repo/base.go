@@ -96,12 +96,23 @@ func (s *Session) proveBase(ctx context.Context, it Item) error {
 	if err != nil || len(doubts) == 0 {
 		return err
 	}
-	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.stored}
+	w := &walker{repo: s.repo, seen: map[chunk.ID]loss{}, data: s.kept}
 	lost, err := w.item(ctx, it)
 	if err != nil {
 		return err
 	}
 	return lost.first()
+}
+
+// kept tells whether a chunk of the base is where the index says. Also a
+// condemned pack will do: the lease names the base, so that nothing which it needs
+// is removed.
+func (s *Session) kept(ctx context.Context, k format.Kind, id chunk.ID, plain int64) error {
+	h := s.repo.inForce()
+	if h != nil && s.isThere(ctx, k, id, plain, func(p format.PackHash) bool { return !has(h.Damaged, p) }) {
+		return nil
+	}
+	return s.stored(ctx, k, id, plain)
 }
 
 // inherited is what the finished disks of a session took over from its base, by

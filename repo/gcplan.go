@@ -169,13 +169,14 @@ func (p *planned) chooseMoves(c *collector, s *survey) {
 	list := s.view.Packs().List
 	for i := range p.packs {
 		pack := &p.packs[i]
-		if pack.fate != stays {
+		// What is condemned stays so when it is copied, instead of being taken back.
+		if pack.fate != stays && (pack.fate != comes || s.grades[i] != condemned) {
 			continue
 		}
 		switch {
 		case pack.unused() > c.options.MaxUnused:
 			partly = append(partly, i)
-		case s.packs[i].bytes < int64(packTarget)/4:
+		case pack.fate == stays && s.packs[i].bytes < int64(packTarget)/4:
 			sort := [2]bool{list[i].Kind == format.StructurePack, pack.directories}
 			small[sort] = append(small[sort], i)
 		}

@@ -146,10 +146,14 @@ func (sh *shrinker) put(ctx context.Context, session format.SnapshotID, run *for
 	return nil
 }
 
-// publish puts the new runs in force, and deletes the old ones.
+// publish puts the new runs in force, and deletes the old ones; unless another
+// collector has published since, whose lease protects what this one did not see.
 func (sh *shrinker) publish(ctx context.Context) error {
 	unmentioned := func(p format.PackHash) bool { return has(sh.head.Removed, p) && !sh.mentioned[p] }
-	_, err := sh.repo.publish(ctx, sh.held, func(h *format.Head) bool {
+	h, err := sh.repo.publish(ctx, sh.held, func(h *format.Head) bool {
+		if h.Epoch != sh.head.Epoch {
+			return false
+		}
 		changed := editRuns(sh.add, sh.drop)(h)
 		n := len(h.Removed)
 		h.Removed = slices.DeleteFunc(h.Removed, unmentioned)
@@ -161,6 +165,9 @@ func (sh *shrinker) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(sh.drop, h.Has) || slices.ContainsFunc(sh.add, func(n format.RunName) bool { return !h.Has(n) }) {
+		return sh.undo(ctx)
+	}
 	for _, n := range sh.add {
 		size, err := sh.repo.store.Size(ctx, n.Object())
 		if err != nil {
@@ -171,8 +178,14 @@ func (sh *shrinker) publish(ctx context.Context) error {
 	return sh.deleteRuns(ctx, sh.drop)
 }
 
-// undo removes what was stored and will not be published.
-func (sh *shrinker) undo(ctx context.Context) error { return sh.deleteRuns(ctx, sh.add) }
+// undo removes what was stored and is not published.
+func (sh *shrinker) undo(ctx context.Context) error {
+	h, err := sh.repo.currentHead(ctx)
+	if err != nil {
+		return err
+	}
+	return sh.deleteRuns(ctx, slices.DeleteFunc(sh.add, h.Has))
+}
 
 func (sh *shrinker) deleteRuns(ctx context.Context, names []format.RunName) error {
 	for _, n := range names {

@@ -155,12 +155,16 @@ func (s *Session) stored(ctx context.Context, k format.Kind, id chunk.ID, plain 
 // the pack is taken back.
 func (s *Session) keptForUs(ctx context.Context, k format.Kind, id chunk.ID, plain int64) bool {
 	h := s.repo.inForce()
-	if h == nil {
-		return false
-	}
+	return h != nil && s.isThere(ctx, k, id, plain, func(p format.PackHash) bool {
+		return h.CondemnedIn(p) > s.epoch && !has(h.Damaged, p)
+	})
+}
+
+// isThere tells whether a chunk of that kind and length is in one of the packs that
+// will do.
+func (s *Session) isThere(ctx context.Context, k format.Kind, id chunk.ID, plain int64, willDo func(format.PackHash) bool) bool {
 	return slices.ContainsFunc(s.repo.index.Lookup(id), func(at index.Location) bool {
-		return h.CondemnedIn(at.Pack.Hash) > s.epoch && !has(h.Damaged, at.Pack.Hash) &&
-			at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at)
+		return willDo(at.Pack.Hash) && at.Chunk.Kind == k && (plain < 0 || int64(at.Chunk.Plain) == plain) && s.has(ctx, at)
 	})
 }
 
@@ -170,9 +174,13 @@ func (s *Session) whyNot(ctx context.Context, id chunk.ID) error {
 	if len(places) == 0 {
 		return &DamageError{"chunk " + id.String()[:16], errors.New("no pack holds it")}
 	}
-	object := packLabel(places[0].Pack.Hash)
+	hash := places[0].Pack.Hash
+	object := packLabel(hash)
 	if !s.has(ctx, places[0]) {
 		return &DamageError{object, errors.New("missing, cut off or damaged; run the backup again: what it needs of it is stored anew then")}
+	}
+	if h := s.repo.inForce(); h != nil && h.CondemnedIn(hash) > 0 && !has(h.Damaged, hash) {
+		return fmt.Errorf("%s: a collector is about to remove it; run the backup again: what it needs of it is stored anew then", object)
 	}
 	return &DamageError{object, errors.New("not to be relied on: `vaultfs verify --read-data` tells what is damaged in it")}
 }
