@@ -92,15 +92,16 @@ func ledgerLabel(name string) string {
 // Verified returns when a snapshot was last proved; the zero time if it never
 // was, or if damage was found in it since. It is the later of
 //
-//   - when verify had read every pack that the snapshot needs, in one run, and
-//     found all of it good;
+//   - when verify had read all packs that the snapshot needs and found nothing
+//     of it lost: of the packs that it read at several times, the oldest counts;
 //   - when the snapshot was made, if its ingest read back every pack that it
 //     wrote. What the ingest took over from an earlier snapshot or found stored
 //     already it did not read: such a snapshot is as good as those packs are,
 //     which an ingest before it has read back, or verify. ReadWhole tells the two
 //     apart.
 //
-// An ingest that wrote nothing has read nothing, and proves nothing.
+// By that an ingest that found all stored already counts too: what it names is
+// what snapshots before it name.
 func (l *Ledger) Verified(s *Snapshot) time.Time {
 	t := l.snapshot(s)
 	if t < 0 {
@@ -113,9 +114,9 @@ func (l *Ledger) Verified(s *Snapshot) time.Time {
 }
 
 // readBack tells whether the ingest of a snapshot has read back all that it
-// wrote.
+// wrote. It says so in words, which begin with "not" if it has not.
 func readBack(s *Snapshot) bool {
-	return strings.HasPrefix(s.Info.Verified, "every pack was read back")
+	return s.Info.Verified != "" && !strings.HasPrefix(s.Info.Verified, "not ")
 }
 
 // ReadWhole returns when verify last read all that a snapshot needs and found it
