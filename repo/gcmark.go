@@ -17,7 +17,7 @@ import (
 
 // How much a marker holds in memory, and how many read at a time.
 var (
-	markData    = 1 << 20 // data chunks that wait to be looked up: 32 bytes each
+	markData    = 1 << 19 // data chunks that wait to be looked up: 32 bytes each
 	markNodes   = 1 << 16 // structured ones
 	markRead    = 512     // structured chunks that are read before their children are looked up
 	markWorkers = 4
@@ -61,6 +61,8 @@ func (c *collector) mark(ctx context.Context, s *survey) error {
 		}
 	}
 	m := &marker{collector: c, survey: s, needed: &next, lost: map[chunk.ID]bool{}}
+	// All at once: growing would leave as much again behind as garbage.
+	m.data = make([]chunk.ID, 0, min(markData, int(s.view.Entries())))
 	var fresh []chunk.ID
 	for _, r := range s.roots {
 		if !next.roots[r.id] {
@@ -228,6 +230,9 @@ func (m *marker) readNode(ctx context.Context, e index.Entry) error {
 	m.structured = append(m.structured, children.Structured...)
 	for data := children.Data; len(data) > 0; {
 		n := min(len(data), max(1, markData-len(m.data)))
+		if len(m.data)+n > cap(m.data) && len(m.data) > markData/64 {
+			m.data = slices.Grow(m.data, markData-len(m.data)) // once, instead of again and again
+		}
 		m.data, data = append(m.data, data[:n]...), data[n:]
 		if len(m.data) >= markData {
 			if err := m.markData(); err != nil {
