@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
@@ -215,8 +214,8 @@ func (p *person) addDisk(s *Session, name string) (content, error) {
 	base, err := s.OpenBase(background, name)
 	if err == nil {
 		old = p.world.model.of(s.base.snapshot.ID).content[name]
-	} else if isDamage(err) && !strings.Contains(err.Error(), "not to be relied on") {
-		return c, err // nothing is damaged; but a condemned pack is not relied on
+	} else if isDamage(err) {
+		return c, err
 	}
 	w, lane := s.NewDisk(), s.Lane()
 	for i := range c.segments {
@@ -306,38 +305,73 @@ func (p *person) forget() error {
 	return nil
 }
 
-// read pins some snapshots, as a mount does, and reads all of them: as long as
-// the lease is not broken every byte must be there.
-func (p *person) read() error {
+// read pins some snapshots, some of them later, as a mount does, and reads them:
+// as long as the lease is not broken every byte must be there.
+func (p *person) read() (err error) {
 	all, err := p.list()
 	if err != nil || len(all) == 0 {
 		return err
 	}
 	p.rng.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
 	all = all[:min(len(all), 1+p.rng.IntN(3))]
+	first := 1 + p.rng.IntN(len(all))
+	purpose := "mount " + p.name
+	pin, err := p.repo.Pin(background, purpose, all[:first]...)
+	defer func() { err = errors.Join(err, pin.Release(background)) }()
+	if err := p.pinned(purpose, all[:first], all[:first], err); err != nil {
+		return p.forgottenMeanwhile(err)
+	}
+	if err := p.readThem(all[:first]); err != nil || first == len(all) {
+		return err
+	}
+	if err := p.pinned(purpose, all, all[first:], pin.Add(background, all[first:]...)); err != nil {
+		return p.forgottenMeanwhile(err)
+	}
+	if err := p.readThem(all); err != nil {
+		return err
+	}
+	if err := p.pinned(purpose, all[first:], nil, pin.Remove(background, all[:first]...)); err != nil {
+		return err
+	}
+	return p.readThem(all[first:])
+}
+
+// errForgotten says that what was to be pinned was forgotten meanwhile.
+var errForgotten = errors.New("forgotten meanwhile")
+
+func (p *person) forgottenMeanwhile(err error) error {
+	if errors.Is(err, errForgotten) {
+		return nil
+	}
+	return err
+}
+
+// pinned notes what the lease of that purpose names, after fresh was added to it.
+func (p *person) pinned(purpose string, all, fresh []*Snapshot, err error) error {
 	m := p.world.model
 	var facts []*fact
 	for _, s := range all {
 		facts = append(facts, m.of(s.ID))
 	}
-	purpose := "mount " + p.name
-	pin, err := p.repo.Pin(background, purpose, all...)
-	if errors.Is(err, ErrNotFound) && slices.ContainsFunc(facts, func(f *fact) bool { return m.is(f, func(f *fact) bool { return f.doomed }) }) {
-		return pin.Release(background)
+	if errors.Is(err, ErrNotFound) && slices.ContainsFunc(fresh, func(s *Snapshot) bool {
+		return m.is(m.of(s.ID), func(f *fact) bool { return f.doomed })
+	}) {
+		return errForgotten
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		m.rely(p.actor, m.leaseOf(purpose), facts...)
 	}
-	m.rely(p.actor, m.leaseOf(purpose), facts...)
-	for range 1 + p.rng.IntN(2) {
-		for i, s := range all {
-			p.remark("reads %s", s.ID)
-			if err := sameContent(p.repo, s, facts[i].content); err != nil {
-				return fmt.Errorf("reading snapshot %s: %w", s.ID, err)
-			}
+	return err
+}
+
+func (p *person) readThem(all []*Snapshot) error {
+	for _, s := range all {
+		p.remark("reads %s", s.ID)
+		if err := sameContent(p.repo, s, p.world.model.of(s.ID).content); err != nil {
+			return fmt.Errorf("reading snapshot %s: %w", s.ID, err)
 		}
 	}
-	return pin.Release(background)
+	return nil
 }
 
 // verify proves what is there; nothing is ever damaged.

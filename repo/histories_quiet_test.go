@@ -52,10 +52,6 @@ func (w *world) quiet() error {
 		return err
 	}
 	res, err := m.collect()
-	if err == nil && res.Plan.TakenBack.Packs > 0 {
-		// What is taken back may be partly unused, which the next one finds.
-		_, err = m.collect()
-	}
 	if err != nil {
 		return err
 	}
