@@ -22,8 +22,10 @@ type RepairOptions struct {
 	Known bool
 	// From is another repository from which what is lost may be taken: a copy of
 	// this one, or one that holds the same sources; nil for none.
-	From     *Repo
-	Progress func(phase string, done, total int64) // bytes; may be nil
+	From *Repo
+	// Progress is told of bytes, or of none where they are not what counts. It may
+	// be nil.
+	Progress func(phase string, done, total int64)
 }
 
 // A RepairResult is what a repair found and did.
@@ -111,6 +113,11 @@ type repair struct {
 	clean    map[chunk.ID]struct{} // structured chunks below which nothing is lost
 }
 
+// count tells how far something has come that is not measured in bytes.
+func (p *repair) count(what string, i, n int) {
+	p.options.Progress(fmt.Sprintf("%s %d of %d", what, min(i+1, n), n), 0, 0)
+}
+
 // mend changes what has to be changed. First the index, without which nothing
 // is found; then whole objects; then packs; then what is lost of their content.
 func (p *repair) mend(ctx context.Context) (err error) {
@@ -140,7 +147,7 @@ func (p *repair) mendIndex(ctx context.Context) error {
 	if !lost {
 		return nil
 	}
-	err := p.repo.RebuildIndexTelling(ctx, func(done, total int64) { p.options.Progress("making the index anew", 0, 0) })
+	err := p.repo.RebuildIndexTelling(ctx, func(done, total int64) { p.count("making the index anew: pack", int(done), int(total)) })
 	if err != nil {
 		return fmt.Errorf("making the index anew: %w", err)
 	}

@@ -123,10 +123,10 @@ func (p *repair) healFrom(ctx context.Context, nth int, fn func(context.Context,
 
 // copyLost takes lost chunks from a copy of the repository.
 func (p *repair) copyLost(ctx context.Context, s *Session, lost *lostSet) error {
-	from, lane, done := p.options.From, s.Lane(), int64(0)
+	from, lane, i := p.options.From, s.Lane(), 0
 	for id, kind := range lost.chunks {
-		p.options.Progress("healing", done, int64(len(lost.chunks)))
-		done++
+		p.count("healing: chunk", i, len(lost.chunks))
+		i++
 		if len(from.index.Lookup(id)) == 0 {
 			continue
 		}
@@ -162,7 +162,7 @@ func (s *Session) putKind(ctx context.Context, l *Lane, k format.Kind, plain []b
 func (p *repair) healItems(ctx context.Context, s *Session, lost *lostSet, all []*Snapshot, nth int) error {
 	f := &lostFinder{repo: p.repo, places: p.places, clean: p.clean}
 	for i, l := range lost.items {
-		p.options.Progress("healing", int64(i), int64(len(lost.items)))
+		p.count("healing: item", i, len(lost.items))
 		donor := donorOf(l, all, nth)
 		if donor == nil {
 			continue

@@ -22,6 +22,9 @@ type Loss struct {
 	Ranges []Range
 	Bytes  int64  // of data in them, as far as that is known
 	Detail string // what else there is to say: "the extended attribute user.x"
+	// Structure tells that a map, a list of chunks or a part of a directory is
+	// lost: what else it names is not known, so that a collector removes nothing.
+	Structure bool
 }
 
 // tell says what is lost, and what is damaged, now.
@@ -76,7 +79,7 @@ func (p *repair) eachLost(ctx context.Context, fn func(*Snapshot, Item, *lostChu
 	}
 	f := &lostFinder{repo: p.repo, places: p.places, clean: p.clean}
 	for i, s := range all {
-		p.options.Progress("looking for what is lost", int64(i), int64(len(all)))
+		p.count("looking for what is lost: snapshot", i, len(all))
 		for _, it := range s.Items {
 			f.lost = func(l *lostChunk) error { return fn(s, it, l) }
 			if _, err := f.item(ctx, it); err != nil {
@@ -101,6 +104,7 @@ func (c *lossList) add(s *Snapshot, it Item, l *lostChunk) {
 		c.last, c.key = &c.result.Losses[len(c.result.Losses)-1], key
 	}
 	c.last.Bytes += l.bytes
+	c.last.Structure = c.last.Structure || l.kind.Structured()
 	for _, r := range l.shown(it) {
 		n := len(c.last.Ranges)
 		if n > 0 && c.last.Ranges[n-1].Off+c.last.Ranges[n-1].Len == r.Off {
@@ -352,5 +356,5 @@ func (f *lostFinder) generic(ctx context.Context, it Item) (bool, error) {
 	if err != nil || len(lost) == 0 {
 		return err == nil, err
 	}
-	return false, f.lost(&lostChunk{id: it.Root, n: it.Size, detail: "which bytes of it is not known to this version"})
+	return false, f.lost(&lostChunk{kind: format.DiskRoot, id: it.Root, n: it.Size, detail: "which bytes of it is not known to this version"})
 }

@@ -295,7 +295,7 @@ func (p *repair) takePacks(ctx context.Context) error {
 	}
 	proved := map[format.PackHash]bool{}
 	for i, s := range p.suspects {
-		p.options.Progress("taking packs from the copy", int64(i), int64(len(p.suspects)))
+		p.count("taking from the copy: pack", i, len(p.suspects))
 		taken, err := p.takePack(ctx, s)
 		if err != nil {
 			return err
