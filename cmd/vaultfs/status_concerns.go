@@ -79,7 +79,7 @@ func damageConcerns(st *repo.Status, add addConcern) {
 			for _, lost := range s.Lost {
 				ids = append(ids, lost.Short())
 			}
-			add(concernDamage, s.Source, "%s: verify found that %s of it lost something (%s): back it up again while it still holds that, or see `vaultfs repair --help`; `vaultfs verify --read-data` tells whether it is whole then",
+			add(concernDamage, s.Source, "%s: verify found that %s of it lost something (%s): back it up again while it still holds that, or see `vaultfs repair --help`, and then run `vaultfs verify --read-data`",
 				s.Source, count(int64(n), "snapshot"), first(ids))
 		}
 	}

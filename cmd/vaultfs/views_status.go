@@ -106,7 +106,7 @@ func ratio(before, after int64) string {
 	if after == 0 {
 		return "nothing is left of it"
 	}
-	return fmt.Sprintf("%.1f : 1", float64(before)/float64(after))
+	return fmt.Sprintf("%.1f:1", float64(before)/float64(after))
 }
 
 // waitsFor says what condemned packs wait for.
@@ -139,12 +139,13 @@ func readingFact(st *repo.Status) string {
 // statusWidth is what a line may have.
 const statusWidth = 79
 
-// wrapped is a fact with its name before it, on as many lines as it takes.
+// wrapped is a fact with its name before it, on as many lines as it takes. A
+// `command` stays on one line, so that it can be copied.
 func wrapped(name, fact string) string {
 	const indent = 12
 	var b strings.Builder
 	line := fmt.Sprintf("%-*s", indent, name)
-	for i, word := range strings.Fields(fact) {
+	for i, word := range wordsOf(fact) {
 		if i > 0 && len([]rune(line))+1+len([]rune(word)) > statusWidth {
 			b.WriteString(strings.TrimRight(line, " ") + "\n")
 			line = strings.Repeat(" ", indent)
@@ -155,6 +156,22 @@ func wrapped(name, fact string) string {
 		line += word
 	}
 	return b.String() + strings.TrimRight(line, " ") + "\n"
+}
+
+// wordsOf is strings.Fields, but a `command` is one word.
+func wordsOf(s string) (words []string) {
+	inside := false
+	for _, word := range strings.Fields(s) {
+		if inside {
+			words[len(words)-1] += " " + word
+		} else {
+			words = append(words, word)
+		}
+		if strings.Count(word, "`")%2 == 1 {
+			inside = !inside
+		}
+	}
+	return words
 }
 
 type statusJSON struct {
