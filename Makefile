@@ -11,7 +11,7 @@ PKGS  := gcc libc6-dev qemu-utils qemu-system-x86 seabios libvirt-daemon libvirt
          postgresql postgresql-client postgresql-contrib rsync tar zstd gzip lzop acl attr libcap2-bin
 BUILDINFO := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build install demo test unit race lint fuzz bench-big bench-prune deps clean
+.PHONY: help build install demo test unit race lint fuzz histories mutants bench-big bench-prune deps clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,12 @@ fuzz: ## fuzz every decoder for 20 s each
 # What grows with a repository: time and memory of gc, verify and look-ups on one
 # of 10 million chunks in 1,000 snapshots. It takes 3 GB, twice for a while.
 BENCH ?= .cache/bench
+histories: ## run 10,000 random histories of sessions, collections, crashes and broken leases (ten minutes)
+	@set -o pipefail; VAULTFS_HISTORIES=$${VAULTFS_HISTORIES:-10000} $(GO) test $(TAGS) -count=1 -timeout 4h -v -run '^TestHistories$$' ./repo | grep -v '=== RUN\|--- PASS: TestHistories/'
+
+mutants: ## prove that the histories catch each rule of collecting that is left out (half an hour)
+	@set -o pipefail; VAULTFS_MUTANTS=$${VAULTFS_MUTANTS:-all} $(GO) test $(TAGS) -count=1 -timeout 4h -v -run '^TestMutants$$' ./repo | grep -v '=== RUN'
+
 bench-big: build ## make a repository of 10 million chunks, and measure gc, verify and look-ups on it (half an hour)
 	mkdir -p $(BENCH)
 	[ -e $(BENCH)/big/config ] || $(GO) run $(TAGS) ./bench/bigrepo $(BENCH)/big
