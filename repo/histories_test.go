@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,9 +87,11 @@ func emptyRepository(t *testing.T) (*store.Mem, *Repo) {
 func quickly() (undo func()) {
 	target, room, bytes, merge := packTarget, packRoom, runBytes, mergeRuns
 	wait, commit, poll, collect := rivalWait, commitWait, rivalPoll, gcPoll
+	garbage := debug.SetGCPercent(400)
 	packRoom, runBytes, mergeRuns = 32<<10, 1, 3
 	rivalWait, commitWait, rivalPoll, gcPoll = 0, 2*time.Millisecond, 10*time.Microsecond, 100*time.Microsecond
 	return func() {
+		debug.SetGCPercent(garbage)
 		packTarget, packRoom, runBytes, mergeRuns = target, room, bytes, merge
 		rivalWait, commitWait, rivalPoll, gcPoll = wait, commit, poll, collect
 	}
