@@ -26,13 +26,11 @@ func (u *Usage) Add(o Usage) {
 	u.Peak = max(u.Peak, o.Peak)
 }
 
-// Run runs a command to its end. What was written before is on the disk when it
-// begins, so that nobody pays for others. If the command fails, the error holds
-// what it said.
+// Run runs a command to its end. If the command fails, the error holds what it
+// said.
 func Run(ctx context.Context, env []string, program string, args ...string) (u Usage, err error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
-	syscall.Sync()
 	begin := time.Now()
 	out, err := cmd.CombinedOutput()
 	u.Wall = time.Since(begin)
@@ -55,10 +53,14 @@ func DiskUsage(dir string) (n int64, err error) {
 	return n, err
 }
 
+// Settle waits until all that was written is on the disk, so that the next
+// command does not pay for it.
+func Settle() { syscall.Sync() }
+
 // Evict makes the next reads of a directory's files come from the disk, not from
 // memory.
 func Evict(dir string) error {
-	syscall.Sync()
+	Settle()
 	return files(dir, func(path string, info fs.FileInfo) error {
 		if !info.Mode().IsRegular() {
 			return nil

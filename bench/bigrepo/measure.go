@@ -85,6 +85,7 @@ type command struct {
 }
 
 func (m measurer) tell(ctx context.Context, c command) error {
+	bench.Settle()
 	u, err := bench.Run(ctx, m.env, m.program, append([]string{"--repo", m.repo, "--cache-dir", m.cache}, c.args...)...)
 	if err == nil {
 		fmt.Printf("| %s | %.1f | %.1f | %.0f |\n", c.name, u.Wall.Seconds(), u.CPU.Seconds(), float64(u.Peak)/1e6)

@@ -156,6 +156,7 @@ func (c *comparison) once(ctx context.Context, t tool, w way) (u taken, err erro
 	if err := bench.Copy(ctx, full, t.dir); err != nil {
 		return u, err
 	}
+	bench.Settle()
 	for _, args := range w.commands {
 		one, err := t.run(ctx, args)
 		if err != nil {
