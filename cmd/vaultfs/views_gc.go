@@ -13,33 +13,46 @@ func (p *printer) gcPlan(g *repo.GCPlan, o repo.GCOptions) {
 	if p.json {
 		return
 	}
-	fact := func(name, format string, args ...any) { p.remark("%-11s"+format+"\n", append([]any{name}, args...)...) }
-	fact("needed", "%s in %s, by %s", iec(g.UsedBytes), count(g.Chunks, "chunk"), count(int64(g.Snapshots), "snapshot"))
-	fact("takes", "%s in %s", iec(g.PackBytes), packs(g.Packs))
-	if g.Forgotten > 0 {
-		fact("forgotten", "%s", count(int64(g.Forgotten), "snapshot"))
+	if len(g.Blocked) == 0 {
+		p.fact("needed", "%s in %s, by %s", iec(g.UsedBytes), count(g.Chunks, "chunk"), count(int64(g.Snapshots), "snapshot"))
 	}
-	if g.Dead.Packs > 0 {
-		fact("unused", "%s in %s: removed", iec(g.Dead.Bytes), packs(g.Dead.Packs))
+	p.fact("takes", "%s in %s", iec(g.PackBytes), packs(g.Packs))
+	if g.Forgotten > 0 {
+		p.fact("forgotten", "%s", count(int64(g.Forgotten), "snapshot"))
 	}
 	if g.Unlisted.Packs > 0 {
-		fact("left over", "%s in %s of ingests that were killed: removed", iec(g.Unlisted.Bytes), packs(g.Unlisted.Packs))
+		p.fact("left over", "%s in %s of ingests that were killed: removed", iec(g.Unlisted.Bytes), packs(g.Unlisted.Packs))
 	}
-	if g.Rewrite.Packs > 0 {
-		fact("rewritten", "%s in %s: what is needed of them, %s, is copied, and they are removed",
-			iec(g.Rewrite.Bytes), packs(g.Rewrite.Packs), iec(g.CopyBytes))
-	}
-	if g.TakenBack.Packs > 0 {
-		fact("taken back", "%s in %s: a snapshot needs them after all", iec(g.TakenBack.Bytes), packs(g.TakenBack.Packs))
-	}
-	if g.Kept.Packs > 0 {
-		fact("stays", "%s unused in %s: %s", iec(g.KeptBytes), packs(g.Kept.Packs), whyKept(o))
+	if len(g.Blocked) == 0 {
+		p.gcPacks(g, o)
 	}
 	p.waiting(g.Waiting)
-	fact("frees", "%s now", iec(max(0, g.FreedNow)))
+	p.fact("frees", "%s now", iec(max(0, g.FreedNow)))
 	p.gcTrouble(g)
 	if o.DryRun {
 		p.remark("nothing was changed\n")
+	}
+}
+
+// fact prints a line of a plan.
+func (p *printer) fact(name, format string, args ...any) {
+	p.remark("%-12s"+format+"\n", append([]any{name}, args...)...)
+}
+
+// gcPacks tells what becomes of the packs.
+func (p *printer) gcPacks(g *repo.GCPlan, o repo.GCOptions) {
+	if g.Dead.Packs > 0 {
+		p.fact("unused", "%s in %s: removed", iec(g.Dead.Bytes), packs(g.Dead.Packs))
+	}
+	if g.Rewrite.Packs > 0 {
+		p.fact("rewritten", "%s in %s: what is needed of them, %s, is copied, and they are removed",
+			iec(g.Rewrite.Bytes), packs(g.Rewrite.Packs), iec(g.CopyBytes))
+	}
+	if g.TakenBack.Packs > 0 {
+		p.fact("taken back", "%s in %s: a snapshot needs them after all", iec(g.TakenBack.Bytes), packs(g.TakenBack.Packs))
+	}
+	if g.Kept.Packs > 0 {
+		p.fact("stays", "%s unused in %s: %s", iec(g.KeptBytes), packs(g.Kept.Packs), whyKept(o))
 	}
 }
 
@@ -59,7 +72,7 @@ func (p *printer) waiting(list []repo.Waiting) {
 		if w.Packs > 0 {
 			what = fmt.Sprintf("%s in %s: ", iec(w.Bytes), packs(w.Packs))
 		}
-		p.remark("%-11s%s%s\n", "waiting", what, oneLine(w.Reason))
+		p.fact("waiting", "%s%s", what, oneLine(w.Reason))
 	}
 }
 
@@ -67,7 +80,7 @@ func (p *printer) waiting(list []repo.Waiting) {
 // is lost. It is never left out.
 func (p *printer) gcTrouble(g *repo.GCPlan) {
 	for _, err := range g.Blocked {
-		p.text("blocked by  %s\n", oneLine(err.Error()))
+		p.text("%-12s%s\n", "blocked by", oneLine(err.Error()))
 	}
 	if len(g.Blocked) > 0 {
 		p.text("nothing that might be needed is removed while that is so; %s\n", wayOut(g.Blocked))

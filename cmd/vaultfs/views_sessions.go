@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -32,13 +31,13 @@ func (p *printer) sessions(cleared, sessions []repo.SessionInfo, now time.Time) 
 		p.remark("nobody is at work in the repository\n")
 		return
 	}
-	t := newTable("ID", "KIND", "SINCE", "AGE", "PROCESS", "STATE", "PURPOSE")
+	t := newTable("ID", "KIND", "SINCE", "", "PROCESS", "STATE", "PURPOSE")
 	for _, s := range sessions {
 		process := "?"
 		if s.PID > 0 {
 			process = fmt.Sprintf("%d on %s", s.PID, s.Host)
 		}
-		t.AppendRow(table.Row{shortSession(s.ID), s.Kind, localTime(s.Since), sessionAge(s, now), oneLine(process), aliveWord(s.Alive), oneLine(s.Purpose)})
+		t.AppendRow(table.Row{shortSession(s.ID), s.Kind, localTime(s.Since), ago(now, s.Since), oneLine(process), aliveWord(s.Alive), oneLine(s.Purpose)})
 	}
 	p.table(t)
 }
@@ -63,24 +62,6 @@ func whoseSession(s repo.SessionInfo) string {
 		who += fmt.Sprintf(" by process %d on %s", s.PID, s.Host)
 	}
 	return oneLine(who + " since " + localTime(s.Since))
-}
-
-// sessionAge is how long ago a session began, "?" where the clocks do not agree.
-func sessionAge(s repo.SessionInfo, now time.Time) string {
-	age := now.Sub(s.Since)
-	switch {
-	case age < -time.Minute:
-		return "?"
-	case age < 0:
-		age = 0
-	case age >= 48*time.Hour:
-		return fmt.Sprintf("%dd", int(age.Hours())/24)
-	}
-	word := age.Truncate(time.Second).String() // "1h0m0s"
-	if age >= time.Hour {
-		word = strings.TrimSuffix(age.Truncate(time.Minute).String(), "0s")
-	}
-	return word
 }
 
 type sessionJSON struct {
