@@ -49,6 +49,7 @@ type Index struct {
 	stale     bool // a table was dropped since the last Sync
 	loading   bool // many runs, one after the other
 	unmerged  bool // tables could not be merged
+	renamed   bool // a run stands in the place of others since the catalog was written
 	unlisted  bool // not all that is known stands in a head
 }
 
@@ -76,6 +77,8 @@ func (x *Index) Close() error {
 	var err error
 	if !x.temporary && len(x.recent.runs) > 0 {
 		err = x.spill()
+	} else if x.renamed {
+		x.saveCatalog()
 	}
 	for _, t := range x.tables {
 		t.close()
@@ -176,6 +179,7 @@ func (x *Index) Replace(old []format.RunName, by format.RunName) {
 			}
 		}
 	}
+	x.renamed = true
 	swap(x.recent.runs)
 	for _, t := range x.tables {
 		swap(t.runs)

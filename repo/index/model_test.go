@@ -153,8 +153,9 @@ func (w *world) check(t rapid.TB, x *Index, view []format.RunName) {
 		if len(x.Usable(id)) > 0 != usable {
 			t.Fatalf("chunk %d: usable is %v", n, !usable)
 		}
-		if got, want := sorted(got), w.want(view, id); !slices.EqualFunc(got, want, sameLocation) {
-			t.Fatalf("chunk %d is in %d places, want %d", n, len(got), len(want))
+		places := len(got)
+		if got, want := sorted(got), w.want(view, id); !slices.EqualFunc(got, want, sameLocation) || places != len(want) {
+			t.Fatalf("chunk %d is in %d places, want %d", n, places, len(want))
 		}
 	}
 	w.checkPacks(t, x, view)
@@ -207,6 +208,11 @@ func (w *world) sync(t rapid.TB, x *instance) {
 	if err := x.Sync(&w.head, w.load); err != nil {
 		t.Fatal(err)
 	}
+	for k := 1; k < len(x.tables) && !x.unmerged; k++ {
+		if x.tables[k-1].count < 2*x.tables[k].count {
+			t.Fatalf("tables of %d and %d entries stay apart", x.tables[k-1].count, x.tables[k].count)
+		}
+	}
 	x.view = slices.Clone(w.head.Runs)
 }
 
@@ -255,10 +261,10 @@ func (m *machine) Merge(t *rapid.T) {
 	by := m.name()
 	m.runs[by] = m.merged(old)
 	m.edit([]format.RunName{by}, old)
-	if slices.ContainsFunc(old, func(n format.RunName) bool { return !slices.Contains(x.view, n) }) {
-		return // it does not know all of them
-	}
 	x.Replace(old, by)
+	if slices.ContainsFunc(old, func(n format.RunName) bool { return !slices.Contains(x.view, n) }) {
+		return // it does not know all of them, and fetches the new one
+	}
 	x.view = append(slices.DeleteFunc(x.view, func(n format.RunName) bool { return slices.Contains(old, n) }), by)
 }
 

@@ -62,16 +62,19 @@ func (x *Index) due() (from, to int) {
 			return i, i + 1
 		}
 	}
-	if n == 0 {
+	for from < n-1 && x.tables[from].count >= 2*x.tables[from+1].count {
+		from++
+	}
+	if from >= n-1 {
 		return 0, 0
 	}
-	from = n - 1
-	for total := x.tables[from].count; from > 0 && x.tables[from-1].count < 2*total; {
+	total := int64(0)
+	for _, t := range x.tables[from:] {
+		total += t.count
+	}
+	for from > 0 && x.tables[from-1].count < 2*total {
 		from--
 		total += x.tables[from].count
-	}
-	if from == n-1 {
-		return 0, 0
 	}
 	return from, n
 }
@@ -87,6 +90,7 @@ func asSources(tables []*table) []source {
 // saveCatalog makes the tables those of the cache. Without a catalog the next one
 // to open the cache fetches the runs.
 func (x *Index) saveCatalog() {
+	x.renamed = false
 	if !x.temporary {
 		_ = writeCatalog(x.dir, x.tables)
 	}
