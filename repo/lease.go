@@ -35,7 +35,7 @@ func newSnapshotID() (id format.SnapshotID) {
 func (r *Repo) openLease(ctx context.Context, id format.SnapshotID, l format.Lease) (*store.Lease, error) {
 	l.Host, _ = os.Hostname()
 	l.PID = uint64(os.Getpid())
-	l.Since = time.Now().Unix()
+	l.Since = wallClock().Unix()
 	name := id.String()
 	return r.store.OpenLease(ctx, name, l.Encode(newSalt(), r.leaseKey(id), "sessions/"+name))
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"vaultfs/repo/format"
 	"vaultfs/repo/store"
@@ -133,7 +132,7 @@ func (p *repair) entomb(ctx context.Context, id format.SnapshotID, source string
 	if source == "" {
 		source = unknownSource
 	}
-	m := format.Mark{Snapshot: id, Source: source, Time: time.Now().Unix(), Host: host, Reason: ForgotByRepair}
+	m := format.Mark{Snapshot: id, Source: source, Time: wallClock().Unix(), Host: host, Reason: ForgotByRepair}
 	name := forgottenObject(id)
 	err := p.repo.store.Put(ctx, name, m.Encode(newSalt(), p.repo.markKey, name))
 	if errors.Is(err, store.ErrExists) {

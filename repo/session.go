@@ -126,7 +126,7 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 		r.warn(errors.Join(all.errs...).Error())
 	}
 	for previous := latest(all.kept, o.Source); ; {
-		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, started: time.Now()}
+		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, started: wallClock()}
 		if err := s.checkMachine(); err != nil {
 			return nil, err
 		}
