@@ -231,7 +231,7 @@ func hugeOpen(t *testing.T, dir string, runs uint64) {
 func hugeLookUp(t *testing.T, dir string, runs uint64) {
 	x := openHuge(t, dir)
 	syncHuge(t, x, hugeHead(runs), 0)
-	lookups := min(hugeLookups, int(runs*hugeRunEntries))
+	lookups := min(hugeLookups, int(runs*hugeRunEntries)/4)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, there := range []bool{true, false} {
 		start, cpu := time.Now(), cpuTime()

@@ -5,6 +5,16 @@
 // pread through fences in memory, and a small table in memory for what was
 // added last. Everything in the directory can be deleted at any time: Sync
 // fetches what is missing from the repository again.
+//
+// What a run says of a pack stays true; it counts as long as a run that says it
+// is in force. So tables outlive the runs that they were made of: each pack notes
+// which runs list it, a new head takes names of runs away, and only runs that were
+// not there before are fetched. A run that lists a pack lists all its chunks.
+// Tables are merged so that each is at least twice as large as the next, and made
+// anew when more than half of one is out of force.
+//
+// A View is all of the index at one moment, with numbers for a collector's
+// bitmaps.
 package index
 
 import (
