@@ -33,6 +33,10 @@ overlay or with -snapshot; cp makes a file of its own of it. New snapshots
 appear while it is mounted. Nothing can be changed, and what is read has been
 proved; where the repository is damaged a read fails with an input/output error.
 
+Snapshots that are forgotten disappear from it. What of one is open can be read
+on, and "vaultfs gc" frees its space soon after all of it has been closed. Ingests
+and gc go on beside a mount.
+
 The mount goes on in the background until "vaultfs umount DIR", or until it gets
 a SIGTERM. What goes wrong there, such as damage that is come across, goes to
 the system's log, or to the file that --log names.
