@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,11 +60,13 @@ type actor struct {
 	killed  bool
 	broken  bool // one of its leases was broken
 	asleep  int  // until this step
+	looked  bool // its last step was to look at its lease
 }
 
 // A waiter is an operation that waits at its gate.
 type waiter struct {
 	op, object string
+	rested     bool // it was decided whether the process sleeps before it
 	open       chan struct{}
 	begun      chan struct{}
 }
@@ -92,7 +95,7 @@ func (a *actor) gate(op, object string) (begun func()) {
 		s.mu.Unlock()
 		return func() {}
 	}
-	w := &waiter{op, object, make(chan struct{}), make(chan struct{})}
+	w := &waiter{op: op, object: object, open: make(chan struct{}), begun: make(chan struct{})}
 	a.waiting = append(a.waiting, w)
 	s.changed.Signal()
 	s.mu.Unlock()
@@ -150,11 +153,8 @@ func (s *scheduler) next() (*actor, *waiter) {
 		return a, nil // it has just ended by itself
 	}
 	i := s.rng.IntN(len(a.waiting))
-	w := a.waiting[i]
-	a.waiting = append(a.waiting[:i], a.waiting[i+1:]...)
 	s.current = a
-	s.steps++
-	return a, w
+	return a, a.waiting[i]
 }
 
 // choose chooses a process that is awake, or wakes the one that wakes first.
@@ -178,7 +178,17 @@ func (s *scheduler) choose() *actor {
 
 // do lets an operation go on, and returns when it has the disk to itself.
 func (s *scheduler) do(a *actor, w *waiter) {
-	s.note(line{who: a.name, op: w.op, object: w.object})
+	s.mu.Lock()
+	i := slices.Index(a.waiting, w)
+	if i < 0 {
+		s.mu.Unlock()
+		return // the process has just ended by itself
+	}
+	a.waiting = slices.Delete(a.waiting, i, i+1)
+	a.looked = w.op == "stat" && strings.HasPrefix(w.object, "sessions/")
+	s.steps++
+	s.lines = append(s.lines, line{who: a.name, op: w.op, object: w.object})
+	s.mu.Unlock()
 	close(w.open)
 	<-w.begun
 }

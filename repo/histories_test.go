@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,8 +146,8 @@ func drawPlan(rng *rand.Rand) plan {
 			{"verify", rng.IntN(2), (*person).verify},
 		},
 	}
-	if rng.IntN(4) == 0 {
-		p.crashAt = 1 + rng.IntN(4000)
+	if rng.IntN(3) == 0 {
+		p.crashAt = 1 + rng.IntN(2500)
 	}
 	return p
 }
@@ -228,7 +229,9 @@ func (w *world) live() {
 		if next == nil {
 			continue
 		}
-		w.tire(a, next)
+		if w.tires(a, next) {
+			continue
+		}
 		changed = next.matters()
 		w.sched.do(a, next)
 	}
@@ -265,7 +268,8 @@ func (w *world) event() bool {
 	case w.rng.Float64() < w.plan.violent && len(living) > 0:
 		victim := living[w.rng.IntN(len(living))]
 		if w.rng.IntN(3) > 0 {
-			return w.breakLease()
+			w.breakLease(nil)
+			return true
 		}
 		w.sched.remark(victim.name, "is killed")
 		w.sched.kill(victim)
@@ -274,26 +278,42 @@ func (w *world) event() bool {
 	return false
 }
 
-// tire puts a process to sleep now and then, most of all before a step that
-// others see.
-func (w *world) tire(a *actor, next *waiter) {
+// tires puts a process to sleep now and then, most of all before a step that
+// others see, and when it has just looked whether its lease is held. The lease may
+// be broken while it sleeps.
+func (w *world) tires(a *actor, next *waiter) bool {
 	p := w.plan.sleepy / 5
-	if next.matters() {
+	switch {
+	case next.rested:
+		return false
+	case next.matters():
 		p = w.plan.sleepy * 10
+	case a.looked:
+		p = w.plan.sleepy * 3
 	}
+	next.rested = true
 	if w.rng.Float64() >= p {
-		return
+		return false
 	}
 	a.asleep = w.sched.steps + 1<<(3+w.rng.IntN(9))
-	a.remark("sleeps before %s %s is done, or right after", next.op, next.object)
+	a.remark("sleeps before %s %s", next.op, next.object)
+	if w.rng.Float64() < w.plan.violent*50 {
+		w.breakLease(a)
+	}
+	return true
 }
 
-// breakLease breaks somebody's lease. He goes on.
-func (w *world) breakLease() bool {
+// breakLease breaks a lease, if there is one: that of a process, or anybody's.
+// Its owner goes on.
+func (w *world) breakLease(of *actor) {
 	leases, err := w.model.store.Leases(background)
-	if err != nil || len(leases) == 0 {
+	if err != nil {
 		w.fail(err)
-		return false
+		return
+	}
+	leases = slices.DeleteFunc(leases, func(l store.LeaseInfo) bool { return of != nil && !of.process.Holds(l.Name) })
+	if len(leases) == 0 {
+		return
 	}
 	name := leases[w.rng.IntN(len(leases))].Name
 	for _, a := range w.sched.living() {
@@ -308,7 +328,6 @@ func (w *world) breakLease() bool {
 	if err := w.model.store.BreakLease(background, name); err != nil {
 		w.fail(err)
 	}
-	return true
 }
 
 // crash lets the power fail: every process is gone, and what was not synced may be.
