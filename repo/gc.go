@@ -84,7 +84,7 @@ type GCResult struct {
 	DryRun    bool
 	Freed     int64 // bytes of files that were deleted, less those that were written
 	Deleted   int64 // bytes of files that were deleted
-	Written   int64 // bytes of packs that were written
+	Written   int64 // bytes of packs and index runs that were written
 	Packs     int   // that were deleted
 	Manifests int   // of forgotten snapshots, that were deleted
 	Waiting   []Waiting
@@ -123,7 +123,9 @@ func (r *Repo) GC(ctx context.Context, o GCOptions) (result *GCResult, err error
 		c.result.Waiting = c.plan.Waiting
 		return c.result, nil
 	}
-	return c.result, c.carryOut(ctx)
+	err = c.carryOut(ctx)
+	c.result.Freed = c.result.Deleted - c.result.Written
+	return c.result, err
 }
 
 // carryOut does what was planned.
@@ -178,6 +180,5 @@ func (c *collector) removeAndDelete(ctx context.Context) error {
 	}
 	c.last = r
 	c.result.Waiting = c.waiting(r.survey, nil)
-	c.result.Freed = c.result.Deleted - c.result.Written
 	return nil
 }

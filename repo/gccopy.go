@@ -54,11 +54,23 @@ func (c *collector) copyPacks(ctx context.Context) (done []int, err error) {
 		}
 		done, rest = append(done, cp.copied...), rest[n:]
 	}
-	c.result.Written = c.session.bytesStored.Load()
 	if len(done) == len(c.plan.moves) {
 		err = c.session.mergeOwn(ctx)
 	}
+	c.result.Written = c.session.bytesStored.Load()
+	for _, r := range c.session.runs.own {
+		c.result.Written += c.sizeOf(ctx, r.name.Object())
+	}
 	return done, err
+}
+
+// sizeOf is the size of an object, 0 if it cannot be told.
+func (c *collector) sizeOf(ctx context.Context, object string) int64 {
+	size, err := c.repo.store.Size(ctx, object)
+	if err != nil {
+		return 0
+	}
+	return size
 }
 
 // late tells whether no more copying is to begin.

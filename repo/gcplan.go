@@ -36,6 +36,8 @@ type planned struct {
 // A plannedPack counts the bytes of a pack's chunks as they are stored.
 type plannedPack struct {
 	total, used uint32
+	chunks      uint32
+	kept        uint32 // chunks that stay
 	fate        fate
 	directories bool // it holds directory nodes
 }
@@ -72,6 +74,7 @@ func (p *planned) choosePlaces(c *collector, s *survey) error {
 	err := s.view.Chunks(func(places []index.Entry) error {
 		for _, e := range places {
 			p.packs[e.Pack].total += e.Sealed
+			p.packs[e.Pack].chunks++
 			p.packs[e.Pack].directories = p.packs[e.Pack].directories || e.Kind == format.Directory
 		}
 		if !c.needed.bits.Has(places[0].Number) {
@@ -112,6 +115,7 @@ func (p *planned) choosePlaces(c *collector, s *survey) error {
 func (p *planned) stays(e index.Entry) {
 	p.keep.Set(e.Number)
 	p.packs[e.Pack].used += e.Sealed
+	p.packs[e.Pack].kept++
 }
 
 // best returns those places of a chunk that are to be relied on most.
@@ -234,11 +238,11 @@ func (p *planned) sum(c *collector, s *survey) {
 			}
 		}
 		if pack.fate == goes || writer == nil && (pack.fate == dies || pack.fate == moves) {
-			p.FreedNow += bytes
+			p.FreedNow += bytes + listing*int64(pack.chunks)
 		}
 	}
 	if writer == nil {
-		p.FreedNow -= p.CopyBytes
+		p.FreedNow -= p.written()
 	}
 	for _, o := range s.unlisted {
 		session, _, _ := parsePack(o.Name)
@@ -254,6 +258,25 @@ func (p *planned) sum(c *collector, s *survey) {
 	if len(p.Blocked) > 0 {
 		p.FreedNow = p.Unlisted.Bytes
 	}
+}
+
+// listing is how many bytes an index run takes for a chunk.
+const listing = format.RunEntrySize
+
+// written is about how many bytes the packs and runs take that hold the copies.
+func (p *planned) written() int64 {
+	if len(p.moves) == 0 {
+		return 0
+	}
+	const (
+		footer = 1 + 32 + 4 + 4 // of a chunk, in a pack
+		pack   = 1500           // without the chunks: most is the sealed secret
+	)
+	bytes := p.CopyBytes + pack*(2+p.CopyBytes/int64(packTarget))
+	for _, i := range p.moves {
+		bytes += (footer + listing) * int64(p.packs[i].kept)
+	}
+	return bytes
 }
 
 // of lists the packs of a fate.

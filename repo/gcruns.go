@@ -169,11 +169,7 @@ func (sh *shrinker) publish(ctx context.Context) error {
 		return sh.undo(ctx)
 	}
 	for _, n := range sh.add {
-		size, err := sh.repo.store.Size(ctx, n.Object())
-		if err != nil {
-			return err
-		}
-		sh.result.Freed -= size
+		sh.result.Written += sh.sizeOf(ctx, n.Object())
 	}
 	return sh.deleteRuns(ctx, sh.drop)
 }
@@ -184,26 +180,25 @@ func (sh *shrinker) undo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return sh.deleteRuns(ctx, slices.DeleteFunc(sh.add, h.Has))
+	deleted := sh.result.Deleted
+	defer func() { sh.result.Deleted = deleted }()
+	return sh.deleteRuns(ctx, slices.DeleteFunc(slices.Clone(sh.add), h.Has))
 }
 
 func (sh *shrinker) deleteRuns(ctx context.Context, names []format.RunName) error {
 	for _, n := range names {
-		size, err := sh.repo.store.Size(ctx, n.Object())
+		size := sh.sizeOf(ctx, n.Object())
+		if err := sh.held(ctx); err != nil {
+			return err
+		}
+		err := sh.repo.store.Delete(ctx, n.Object())
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
-		if err == nil {
-			err = sh.held(ctx)
-		}
-		if err == nil {
-			err = sh.repo.store.Delete(ctx, n.Object())
-		}
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil {
 			return err
 		}
 		sh.result.Deleted += size
-		sh.result.Freed += size
 	}
 	return nil
 }
