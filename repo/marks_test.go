@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"vaultfs/repo"
@@ -15,7 +16,17 @@ import (
 
 func ingestTagged(t *testing.T, r *repo.Repo, source string, tags ...string) *repo.Snapshot {
 	t.Helper()
-	s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: source, Kind: "vm", Tags: tags, Verify: true})
+	return ingestWith(t, r, repo.SessionOptions{Source: source, Kind: "vm", Tags: tags, Verify: true})
+}
+
+func ingestAt(t *testing.T, r *repo.Repo, source string, when time.Time) *repo.Snapshot {
+	t.Helper()
+	return ingestWith(t, r, repo.SessionOptions{Source: source, Kind: "vm", Time: when, Verify: true})
+}
+
+func ingestWith(t *testing.T, r *repo.Repo, o repo.SessionOptions) *repo.Snapshot {
+	t.Helper()
+	s, err := r.NewSession(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

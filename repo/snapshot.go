@@ -286,7 +286,7 @@ func (r *Repo) Resolve(ctx context.Context, ref string) (*Snapshot, error) {
 
 // explain says of a snapshot that is not found that it was forgotten, if it was.
 func (c *census) explain(ref string, missing error) error {
-	s, err := resolve(c.forgotten, ref)
+	s, err := resolveExact(c.forgotten, ref)
 	if err != nil {
 		return missing
 	}
@@ -314,7 +314,7 @@ func resolve(all []*Snapshot, ref string) (*Snapshot, error) {
 	if at == "latest" {
 		return latest(mine, source), nil
 	}
-	end, err := parseTime(at)
+	_, end, err := parseTime(at)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", ref, err)
 	}
@@ -327,6 +327,51 @@ func resolve(all []*Snapshot, ref string) (*Snapshot, error) {
 	if found == nil {
 		return nil, fmt.Errorf("snapshot %s: %w: the oldest of %s is of %s", ref, ErrNotFound, source,
 			mine[0].Time.Local().Format(time.DateTime))
+	}
+	return found, nil
+}
+
+// ResolveExact finds the snapshot that a person means, for what cannot be undone.
+// It is as Resolve, but SOURCE@DATE and SOURCE@TIME mean one of that day, minute or
+// second and none before it, and it is ErrAmbiguous if there are several.
+func (r *Repo) ResolveExact(ctx context.Context, ref string) (*Snapshot, error) {
+	c, err := r.takeCensus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, missing := resolveExact(c.kept, ref)
+	if missing != nil {
+		return nil, errors.Join(c.explain(ref, missing), errors.Join(c.errs...))
+	}
+	return found, nil
+}
+
+func resolveExact(all []*Snapshot, ref string) (*Snapshot, error) {
+	found, err := resolve(all, ref)
+	if err != nil || found.Source == ref || strings.HasPrefix(found.ID, strings.ToLower(ref)) {
+		return found, err
+	}
+	source, at, _ := cutLast(ref, "@")
+	if at == "latest" {
+		return found, nil
+	}
+	begin, end, err := parseTime(at)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", ref, err)
+	}
+	var ids []string
+	for _, s := range all {
+		if s.Source == source && !s.Time.Before(begin) && !s.Time.After(end) {
+			found = s
+			ids = append(ids, s.Short())
+		}
+	}
+	switch {
+	case len(ids) == 0:
+		return nil, fmt.Errorf("snapshot %s: %w: there is none of that time; the newest before it is %s, of %s", ref, ErrNotFound,
+			found.Short(), found.Time.Local().Format(time.DateTime))
+	case len(ids) > 1:
+		return nil, fmt.Errorf("snapshot %s: %w: there are %d of that time: %s", ref, ErrAmbiguous, len(ids), strings.Join(ids, ", "))
 	}
 	return found, nil
 }
@@ -371,10 +416,10 @@ func known(all []*Snapshot) string {
 	return " (sources: " + strings.Join(sources, ", ") + ")"
 }
 
-// parseTime reads a date or a time and returns the last instant it means.
-// Without a zone it is in local time; the form of the mount's directory names
-// is in UTC, as those are.
-func parseTime(s string) (time.Time, error) {
+// parseTime reads a date or a time and returns the first and the last instant it
+// means. Without a zone it is in local time; the form of the mount's directory
+// names is in UTC, as those are.
+func parseTime(s string) (begin, end time.Time, err error) {
 	for _, f := range []struct {
 		layout string
 		width  time.Duration
@@ -388,11 +433,11 @@ func parseTime(s string) (time.Time, error) {
 		{"2006-01-02 15:04", time.Minute, time.Local},
 	} {
 		if t, err := time.ParseInLocation(f.layout, s, f.zone); err == nil {
-			return t.Add(f.width - 1), nil
+			return t, t.Add(f.width - 1), nil
 		}
 	}
 	if t, err := time.ParseInLocation(time.DateOnly, s, time.Local); err == nil {
-		return t.AddDate(0, 0, 1).Add(-1), nil
+		return t, t.AddDate(0, 0, 1).Add(-1), nil
 	}
-	return time.Time{}, fmt.Errorf("%q is no time: write latest, 2026-11-21 or 2026-11-21T18:00:00", s)
+	return begin, end, fmt.Errorf("%q is no time: write latest, 2026-11-21 or 2026-11-21T18:00:00", s)
 }

@@ -50,6 +50,9 @@ can be used up by whoever may add some; --keep-within cannot. Archives that were
 imported in another order than they were made are in doubt, too: --trust-times
 believes their times.
 
+SOURCE@DATE and SOURCE@TIME mean, here, the only snapshot of that day or time, and
+never an older one.
+
 --dry-run prints what would be done, with the reason for each snapshot that stays.
 Without a terminal, as under cron, or with --yes, nothing is asked.`,
 		Example: `  vaultfs forget --dry-run
@@ -149,7 +152,11 @@ func (a *app) mayForget(ctx context.Context, o *forgetFlags, n int) (bool, error
 	if o.yes || a.print.json || !a.canAsk() {
 		return true, nil
 	}
-	agreed, err := a.confirm(ctx, fmt.Sprintf("Forget %s? They cannot be brought back.", count(int64(n), "snapshot")))
+	question := fmt.Sprintf("Forget %d snapshots? They cannot be brought back.", n)
+	if n == 1 {
+		question = "Forget 1 snapshot? It cannot be brought back."
+	}
+	agreed, err := a.confirm(ctx, question)
 	if err == nil && !agreed {
 		a.print.remark("nothing was changed\n")
 	}
@@ -210,7 +217,7 @@ func (o *forgetFlags) choose(ctx context.Context, r *repo.Repo, all []*repo.Snap
 			chosen[arg] = true
 			groups = append(groups, mine)
 		case missing != nil:
-			s, err := r.Resolve(ctx, arg)
+			s, err := r.ResolveExact(ctx, arg)
 			if err != nil {
 				return nil, nil, err
 			}

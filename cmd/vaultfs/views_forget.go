@@ -77,17 +77,17 @@ func (p *printer) forgetPlan(plan *forgetPlan, dryRun bool) {
 	case kept == 0 && len(gone) == 0:
 		p.remark("there are no snapshots\n")
 	case len(gone) == 0:
-		p.remark("%s kept, none is to be forgotten\n", countAre(kept))
+		p.remark("of %s none is to be forgotten\n", count(int64(kept), "snapshot"))
 	case dryRun:
 		p.text("%s would be forgotten%s; nothing was changed\n", count(int64(len(gone)), "snapshot"), orKept(kept))
 	}
 }
 
-func countAre(n int) string {
+func isAre(n int) string {
 	if n == 1 {
-		return "1 snapshot is"
+		return "1 is"
 	}
-	return fmt.Sprintf("%d snapshots are", n)
+	return fmt.Sprintf("%d are", n)
 }
 
 func orKept(kept int) string {

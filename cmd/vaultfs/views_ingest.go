@@ -63,7 +63,12 @@ func forgotFact(p *sourcePlan) string {
 		return ""
 	}
 	gone := p.forgotten()
-	kept := fmt.Sprintf("%d kept by %s: %s", len(p.decisions)-len(gone), p.whose, p.rule)
+	kept := fmt.Sprintf("%s kept by %s: %s", isAre(len(p.decisions)-len(gone)), p.whose, p.rule)
+	for _, d := range p.decisions {
+		if d.Protected {
+			kept += ", and the " + d.Reasons[0]
+		}
+	}
 	if len(gone) == 0 {
 		return "nothing; " + kept
 	}
