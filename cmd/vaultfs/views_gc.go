@@ -129,7 +129,7 @@ func (c collection) sentence() string {
 	}
 	freed := "freed " + iec(c.Freed)
 	if c.Freed < 0 {
-		freed = "it takes " + iec(-c.Freed) + " more for now"
+		freed = "freed nothing, it takes " + iec(-c.Freed) + " more for now,"
 	}
 	return fmt.Sprintf("%s in %s: %s", freed, round(c.took), what)
 }
