@@ -39,6 +39,10 @@ func (p *repair) tell(ctx context.Context) error {
 			return err
 		}
 	}
+	touched := slices.ContainsFunc(p.result.After, func(f Finding) bool { return len(f.Touches) > 0 })
+	if len(p.suspects) == 0 && !touched {
+		return nil // verify has walked everything, and missed nothing
+	}
 	c := lossList{result: p.result}
 	return p.eachLost(ctx, func(s *Snapshot, it Item, l *lostChunk) error {
 		c.add(s, it, l)

@@ -114,6 +114,8 @@ func (p *printer) still(f repo.Finding) {
 	case strings.HasPrefix(f.Object, "key slot "):
 		id := strings.TrimPrefix(f.Object, "key slot ")
 		advice = fmt.Sprintf("; put it back with `vaultfs key import`, or take it away with `vaultfs key remove %s`", id)
+	case strings.HasPrefix(f.Object, "policy/"):
+		advice = "; set it anew with `vaultfs policy set`"
 	case strings.HasPrefix(f.Object, "pack "):
 		advice = "; it stays listed, and is used again if it comes back"
 	}
