@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 	"vaultfs/ingest"
@@ -23,7 +24,8 @@ snapshot of the source vzdump/VMID, of the time in the archive's name; with
 Of a directory those archives are read that the repository does not have yet,
 oldest first. One that has the name, size and time of one that it has is skipped
 without being read; so is what vzdump has not finished. FILE may be - for an
-archive from standard input, which needs --name.
+archive from standard input, which needs --name. With --forget or --keep those are left out, too,
+that would be forgotten at once.
 
 What is stored are the guest's disks, block by block, or its tree, file by file:
 if the repository has the guest in another form already, an archive adds next
@@ -54,6 +56,12 @@ func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, common *ingestOpti
 	if o.StateDir, err = ingest.StateDir(); err != nil {
 		return err
 	}
+	if common.forget || common.keep > 0 {
+		o.Wanted = func(ctx context.Context, source string, times []time.Time) ([]bool, error) {
+			return a.wouldKeep(ctx, r, common, vzdump.Kind, source, times)
+		}
+		o.Passed = a.passed
+	}
 	o.Progress = new(ingest.Progress)
 	stop := a.ingesting(o.Progress)
 	list, err := vzdump.Ingest(ctx, r, paths, o)
@@ -80,4 +88,20 @@ func (a *app) skipped(archive string, s *repo.Snapshot) {
 		return
 	}
 	a.print.remark("%s: skipped, it is snapshot %s of %s\n", archive, s.Short(), s.Source)
+}
+
+// passedJSON tells of something that is not ingested because it would be forgotten
+// at once.
+type passedJSON struct {
+	Event string `json:"event"` // "passed"
+	Path  string `json:"path"`
+}
+
+// passed tells of an archive that would be forgotten at once.
+func (a *app) passed(archive string) {
+	if a.print.json {
+		a.print.object(passedJSON{"passed", archive})
+		return
+	}
+	a.print.remark("%s: left out, it would be forgotten at once\n", archive)
 }

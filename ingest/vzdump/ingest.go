@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"vaultfs/ingest"
 	"vaultfs/internal/vma"
@@ -40,6 +41,11 @@ type Options struct {
 	Progress *ingest.Progress
 	Warn     func(string)                                  // is told what a person should know; may be nil
 	Skipped  func(archive string, snapshot *repo.Snapshot) // is told what a directory holds and the repository has; may be nil
+	// Wanted tells which archives of a directory that the repository does not have
+	// are to be read, by the times of all of one source, in their order: not those
+	// that were forgotten and would be again. It may be nil: all are.
+	Wanted func(ctx context.Context, source string, times []time.Time) ([]bool, error)
+	Passed func(archive string) // is told which are not wanted; may be nil
 }
 
 // Made is a snapshot that was made, and what of its archive was left out.
@@ -161,7 +167,7 @@ func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*
 	if err != nil {
 		return nil, err
 	}
-	archives := 0
+	archives, sizes := 0, map[*archive]int64{}
 	for _, e := range entries {
 		a := &archive{path: filepath.Join(dir, e.Name()), title: titleOf(e.Name())}
 		if a.title.vmid == "" {
@@ -177,7 +183,7 @@ func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*
 				o.Skipped(a.path, s)
 				continue
 			}
-			o.Progress.Total.Add(info.Size())
+			sizes[a] = info.Size()
 		}
 		list = append(list, a)
 	}
@@ -189,7 +195,44 @@ func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*
 		return nil, fmt.Errorf("directory %q holds no archive of vzdump, as vzdump-qemu-101-2026_11_20-03_00_01.vma.zst%s", dir, hint)
 	}
 	slices.SortStableFunc(list, func(a, b *archive) int { return a.title.time.Compare(b.title.time) })
+	if list, err = o.wanted(ctx, list); err != nil {
+		return nil, err
+	}
+	for _, a := range list {
+		o.Progress.Total.Add(sizes[a])
+	}
 	return list, nil
+}
+
+// wanted keeps the archives that are to be read.
+func (o *Options) wanted(ctx context.Context, list []*archive) ([]*archive, error) {
+	if o.Wanted == nil {
+		return list, nil
+	}
+	times := map[string][]time.Time{}
+	for _, a := range list {
+		times[a.source(o)] = append(times[a.source(o)], a.title.time)
+	}
+	passed := map[*archive]bool{}
+	for source, times := range times {
+		wanted, err := o.Wanted(ctx, source, times)
+		if err != nil {
+			return nil, err
+		}
+		i := 0
+		for _, a := range list {
+			if a.source(o) == source {
+				passed[a] = !wanted[i]
+				i++
+			}
+		}
+	}
+	for _, a := range list {
+		if passed[a] && o.Passed != nil {
+			o.Passed(a.path)
+		}
+	}
+	return slices.DeleteFunc(list, func(a *archive) bool { return passed[a] }), nil
 }
 
 // known are the snapshots of archives by source and identity.
