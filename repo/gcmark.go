@@ -230,9 +230,6 @@ func (m *marker) readNode(ctx context.Context, e index.Entry) error {
 	m.structured = append(m.structured, children.Structured...)
 	for data := children.Data; len(data) > 0; {
 		n := min(len(data), max(1, markData-len(m.data)))
-		if len(m.data)+n > cap(m.data) && len(m.data) > markData/64 {
-			m.data = slices.Grow(m.data, markData-len(m.data)) // once, instead of again and again
-		}
 		m.data, data = append(m.data, data[:n]...), data[n:]
 		if len(m.data) >= markData {
 			if err := m.markData(); err != nil {

@@ -221,7 +221,7 @@ func (s *survey) listManifests(ctx context.Context, r *Repo) error {
 			continue
 		}
 		forgotten := s.marks[id] && !s.leased(id)
-		m, err := r.readManifest(ctx, id)
+		m, err := r.readStructure(ctx, id)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 		case err != nil && (!isDamage(err) || !forgotten):
@@ -233,6 +233,18 @@ func (s *survey) listManifests(ctx context.Context, r *Repo) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// readStructure reads the part of a manifest that says what the snapshot needs.
+func (r *Repo) readStructure(ctx context.Context, id format.SnapshotID) (m *format.Manifest, err error) {
+	b, err := r.store.Get(ctx, snapshotObject(id), format.MaxManifestSize)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if err == nil {
+		m, err = format.DecodeManifest(id, r.manifestKey(id), nil, b)
+	}
+	return m, damage("snapshot "+id.String(), err)
 }
 
 // newRoot keeps of a manifest what matters; m is nil if it cannot be read.

@@ -27,6 +27,7 @@ type Mem struct {
 	crashAt int
 	crashed bool
 	fail    map[int]error
+	limit   int64 // see Limit
 }
 
 // NewMem returns an empty disk.
@@ -65,6 +66,31 @@ func (m *Mem) FailOp(n int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail[n] = err
+}
+
+// Limit makes the disk one of so many bytes, of which the content of files takes
+// up as many as there are: writing to a full one fails with ENOSPC.
+func (m *Mem) Limit(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = bytes
+}
+
+// free returns the bytes that are free, and all. The lock is held.
+func (m *Mem) free() (free, total int64) {
+	if m.limit == 0 {
+		return 1 << 40, 1 << 40
+	}
+	return max(0, m.limit-usedBy(m.root)), m.limit
+}
+
+// usedBy is the size of all files below a directory.
+func usedBy(n *memNode) int64 {
+	used := int64(len(n.data))
+	for _, child := range n.entries {
+		used += usedBy(child)
+	}
+	return used
 }
 
 // step is called first by every operation, with the lock held.

@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // memFile is an open file of a Mem.
@@ -37,13 +39,21 @@ func (f *memFile) modify(op string, fn func(err error)) error {
 }
 
 func (f *memFile) write(p []byte) error {
-	return f.modify("write", func(err error) {
-		if err != nil {
+	var full error
+	failed := f.modify("write", func(err error) {
+		if free, _ := f.m.free(); err == nil && int64(len(p)) > free {
+			full = unix.ENOSPC
+		}
+		if err != nil || full != nil {
 			p = p[:len(p)/2]
 		}
 		data := append(bytes.Clone(p), f.node.data[min(len(p), len(f.node.data)):]...)
 		f.node.data, f.node.modTime = data, time.Now()
 	})
+	if failed == nil {
+		return full
+	}
+	return failed
 }
 
 func (f *memFile) truncate() error {

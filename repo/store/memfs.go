@@ -243,5 +243,11 @@ func (s *memFS) readDir(name string, fn func(string, fileStat) error) error {
 	return err
 }
 
-func (s *memFS) usage() (usage, error) { return usage{free: 1 << 40, total: 1 << 40}, nil }
-func (s *memFS) close() error          { return nil }
+func (s *memFS) usage() (usage, error) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	free, total := s.m.free()
+	return usage{free: free, total: total}, nil
+}
+
+func (s *memFS) close() error { return nil }

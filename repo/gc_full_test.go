@@ -1,0 +1,106 @@
+package repo_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"vaultfs/repo"
+	"vaultfs/repo/store"
+)
+
+// used is the size of all objects of a store.
+func used(t testing.TB, st *store.Dir) int64 { return sizeOf(t, st, "") }
+
+// A session leaves so much room that a collector can work. What it says tells the
+// way out.
+func TestSessionsLeaveRoomForACollector(t *testing.T) {
+	m := store.NewMem()
+	st := memStore(t, m)
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	kept := filing{"f": random(1, 50_000)}
+	snap := kept.ingest(t, r, "tree/a")
+	old := filing{"g": random(2, 50_000)}.ingest(t, r, "tree/b")
+	const disk = 1 << 20
+	m.Limit(disk)
+	var full error
+	for i := 0; full == nil && i < 100; i++ {
+		s := filing{"h": random(uint64(10+i), 60_000)}.session(t, r, fmt.Sprintf("tree/c%d", i))
+		_, full = s.Commit(t.Context(), repo.Info{})
+		if err := s.Abort(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !errors.Is(full, repo.ErrNoSpace) || !strings.Contains(full.Error(), "vaultfs gc") {
+		t.Fatalf("the full disk: %v", full)
+	}
+	free, _, err := st.Free(t.Context())
+	if err != nil || free < disk/64 {
+		t.Fatalf("%d bytes are free (%v)", free, err)
+	}
+	mustForget(t, r, old)
+	if result := mustCollect(t, r, repo.GCOptions{MaxUnused: repo.DefaultMaxUnused, MaxRewrite: -1}); result.Deleted < 50_000 {
+		t.Errorf("it did %+v", *result)
+	}
+	kept.mustRead(t, st, snap)
+	mustVerify(t, r)
+}
+
+// In a full repository what is wholly unused goes first, so that there is room
+// for copies.
+func TestCollectInAFullRepository(t *testing.T) {
+	defer repo.SmallPacks()()
+	m := store.NewMem()
+	st := memStore(t, m)
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	f := filing{"f": random(1, 20_000), "g": random(2, 20_000)}
+	part := f.ingest(t, r, "tree/a")
+	delete(f, "g")
+	snap := f.ingest(t, r, "tree/a")
+	whole := filing{"h": random(3, 60_000)}.ingest(t, r, "tree/b")
+	mustForget(t, r, part, whole)
+	m.Limit(used(t, st) + 15_000)
+	result := mustCollect(t, r, everything)
+	if result.Unfinished != "" || result.Plan.Rewrite.Packs == 0 || result.Written < 20_000 {
+		t.Errorf("it did %+v", *result)
+	}
+	f.mustRead(t, st, snap)
+	if have := sizeOf(t, st, "packs"); have > 25_000 {
+		t.Errorf("%d bytes are left", have)
+	}
+	mustVerify(t, r)
+}
+
+// Where there is no room for a copy, copying ends and the collection goes on.
+func TestCollectWithoutRoomForCopies(t *testing.T) {
+	defer repo.SmallPacks()()
+	m := store.NewMem()
+	st := memStore(t, m)
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	f := filing{"f": random(1, 40_000), "g": random(2, 20_000)}
+	part := f.ingest(t, r, "tree/a")
+	delete(f, "g")
+	snap := f.ingest(t, r, "tree/a")
+	whole := filing{"h": random(3, 5000)}.ingest(t, r, "tree/b")
+	mustForget(t, r, part, whole)
+	m.Limit(used(t, st) + 20_000)
+	result := mustCollect(t, r, everything)
+	if !strings.Contains(result.Unfinished, "no room") || result.Packs < 2 || result.Freed < 5000 {
+		t.Errorf("it did %+v", *result)
+	}
+	f.mustRead(t, st, snap)
+	mustVerify(t, r)
+	checkExplained(t, st)
+	m.Limit(0)
+	if result := mustCollect(t, r, everything); result.Unfinished != "" || result.Freed < 15_000 {
+		t.Errorf("it did %+v", *result)
+	}
+	f.mustRead(t, st, snap)
+}
