@@ -265,3 +265,22 @@ func TestPolicyIsKept(t *testing.T) {
 	}
 	get(true)
 }
+
+// Tags that cannot be stored are refused before anything is read.
+func TestBadTagsAreRefusedAtOnce(t *testing.T) {
+	r := newRepo(t, newStore(t))
+	many := []string{}
+	for i := range repo.MaxTags + 1 {
+		many = append(many, strings.Repeat("x", i+1))
+	}
+	for _, tags := range [][]string{{""}, {" a"}, {"a\n"}, {"\xff"}, {strings.Repeat("a", 129)}, many} {
+		s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "vm/a", Kind: "vm", Tags: tags})
+		if err == nil {
+			t.Errorf("%q was taken", tags)
+			s.Abort(t.Context())
+		}
+	}
+	if s := ingestTagged(t, r, "vm/a", "b", "a", "b"); !slices.Equal(s.Tags, []string{"a", "b"}) {
+		t.Errorf("tags %q", s.Tags)
+	}
+}

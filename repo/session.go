@@ -106,6 +106,9 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 	if err := format.CheckFeatures("writing", r.config.Write); err != nil {
 		return nil, err
 	}
+	if err := format.CheckTags(slices.Compact(slices.Sorted(slices.Values(o.Tags)))); err != nil {
+		return nil, err
+	}
 	if err := r.clearDead(ctx); err != nil {
 		return nil, err
 	}
