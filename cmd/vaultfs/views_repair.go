@@ -91,7 +91,9 @@ func (p *printer) verdict(m *mending) {
 		return
 	default:
 		for _, f := range m.After {
-			p.still(f)
+			if len(f.Touches) == 0 || !strings.HasPrefix(f.Object, "chunk ") { // else it is told as a loss
+				p.still(f)
+			}
 		}
 	}
 	if structure {
