@@ -30,9 +30,10 @@ func (a *app) forgetCommand() *cobra.Command {
 or the snapshots named. The rule is what the --keep-… flags say, and without one
 the policy of the repository, by source and kind ("vaultfs policy show").
 
-A forgotten snapshot is gone from every list, from mounts and from restores at
-once, and cannot be brought back. Its space is not free yet: "vaultfs gc" finds
-out what of it no other snapshot needs and frees that. --gc does it right after.
+A forgotten snapshot is listed, mounted and restored no more, and cannot be brought
+back; what is open in a mount or being restored stays readable to its end. Its space
+is not free yet: "vaultfs gc" finds out what of it no other snapshot needs, and
+frees that. --gc does it right after.
 
 A snapshot stays if any part of the rule keeps it. --keep-daily 7 keeps the newest
 snapshot of each of the last seven days that have one: days without a backup do
