@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 	"vaultfs/repo"
@@ -53,6 +54,14 @@ func (a *app) ls(ctx context.Context, r *repo.Repo, arg string, o lsOptions) err
 	s, path, err := resolvePath(ctx, r, arg)
 	if err != nil {
 		return err
+	}
+	// What cannot be pinned, as by a user who may only read, is listed all the same.
+	pin, err := r.Pin(ctx, "ls", s)
+	if errors.Is(err, repo.ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		defer pin.Release(context.WithoutCancel(ctx))
 	}
 	l := a.print.listing(o)
 	place, err := findInTree(ctx, r, s, path)

@@ -204,12 +204,17 @@ func (a *app) restore(c *cobra.Command, r *repo.Repo, arg string, o restoreOptio
 	if err != nil {
 		return err
 	}
+	release, err := restore.Pin(ctx, r, snap)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if o.Format == tarFormat {
 		p, err := tarPlace(ctx, r, snap, path)
 		if err != nil {
 			return err
 		}
-		return a.restoreTar(c, r, snap, p, o)
+		return a.restoreTar(c, snap, p, o)
 	}
 	place, err := findInTree(ctx, r, snap, path)
 	switch {
@@ -218,9 +223,9 @@ func (a *app) restore(c *cobra.Command, r *repo.Repo, arg string, o restoreOptio
 	case place != nil && o.Format != "":
 		return usage(c, "--format %s is not for trees, and %s is of one", o.Format, place.named())
 	case place != nil && o.to == standardOutput:
-		return a.restoreTreeStream(c, r, snap, place)
+		return a.restoreTreeStream(c, place)
 	case place != nil:
-		return a.restoreTree(c, r, snap, place, o)
+		return a.restoreTree(c, snap, place, o)
 	case o.delete || o.dry || (o.overwrite != "" && !o.force()):
 		return usage(c, "--overwrite, --delete and --dry-run are for trees, and %s names none: an existing file is replaced with --force", arg)
 	}

@@ -67,16 +67,11 @@ func (a *app) restoreStream(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot,
 }
 
 // restoreTreeStream writes one file of a tree to standard output.
-func (a *app) restoreTreeStream(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p *treePlace) error {
+func (a *app) restoreTreeStream(c *cobra.Command, p *treePlace) error {
 	a.onInterrupt = "; what was written is incomplete"
 	if !p.entry.IsRegular() {
 		return usage(c, "%s is no regular file: only that can be written to standard output as it is; a directory can with --format tar", p.named())
 	}
-	release, err := restore.Pin(c.Context(), r, snap)
-	if err != nil {
-		return err
-	}
-	defer release()
 	f, err := p.tree.Open(c.Context(), p.entry)
 	if err != nil {
 		return err
@@ -107,7 +102,7 @@ func (a *app) restoreTreeStream(c *cobra.Command, r *repo.Repo, snap *repo.Snaps
 
 // restoreTar writes a directory of a tree as an archive, to a file or to standard
 // output.
-func (a *app) restoreTar(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p *treePlace, o restoreOptions) error {
+func (a *app) restoreTar(c *cobra.Command, snap *repo.Snapshot, p *treePlace, o restoreOptions) error {
 	ctx := c.Context()
 	a.onInterrupt = "; no archive was made"
 	switch {
@@ -116,11 +111,6 @@ func (a *app) restoreTar(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p 
 	case o.delete || o.dry || (o.overwrite != "" && !o.force()):
 		return usage(c, "--format tar makes one file, which --force replaces: leave out --overwrite, --delete and --dry-run")
 	}
-	release, err := restore.Pin(ctx, r, snap)
-	if err != nil {
-		return err
-	}
-	defer release()
 	begin := time.Now()
 	progress := new(restore.Progress)
 	var report *tar.Report
@@ -130,6 +120,7 @@ func (a *app) restoreTar(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p 
 		report, err = tar.Write(ctx, p.tree, p.entry, w, tar.Options{Progress: progress})
 		return err
 	}
+	var err error
 	dest := o.to
 	if dest == standardOutput {
 		a.onInterrupt = "; the archive that was written is incomplete"

@@ -16,7 +16,7 @@ import (
 )
 
 // restoreTree restores a tree, or what a path names in it.
-func (a *app) restoreTree(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p *treePlace, o restoreOptions) error {
+func (a *app) restoreTree(c *cobra.Command, snap *repo.Snapshot, p *treePlace, o restoreOptions) error {
 	ctx := c.Context()
 	a.onInterrupt = "; every file that is there is whole, and --overwrite if-newer or always goes on"
 	if o.dry {
@@ -25,11 +25,6 @@ func (a *app) restoreTree(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, p
 	if err := a.mayOverwrite(c, snap, p, o); err != nil {
 		return err
 	}
-	release, err := restore.Pin(ctx, r, snap)
-	if err != nil {
-		return err
-	}
-	defer release()
 	report, took, err := a.putBack(ctx, p, o.to, o)
 	if report != nil {
 		a.print.restoredTree(snap, p, o, report, took)
@@ -141,11 +136,6 @@ func (a *app) restoreMixed(c *cobra.Command, r *repo.Repo, snap *repo.Snapshot, 
 		}
 		trees = append(trees, p)
 	}
-	release, err := restore.Pin(ctx, r, snap)
-	if err != nil {
-		return err
-	}
-	defer release()
 	if err := a.restoreFiles(ctx, r, &files, "", o); err != nil {
 		return err
 	}
