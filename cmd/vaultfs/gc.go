@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -74,9 +75,14 @@ func gcFlags(f *pflag.FlagSet, o *repo.GCOptions) {
 	f.BoolVar(&o.Alone, "no-wait", false, "end with status 1 if another gc is at work")
 }
 
+// gcMemory is from how much memory on a collection saves memory rather than time,
+// in bytes: the packs that it holds while it copies need not be there twice.
+const gcMemory = 128 << 20
+
 // collect frees what no snapshot needs, and tells what it did. The error has the
 // exit status.
 func (a *app) collect(ctx context.Context, r *repo.Repo, o repo.GCOptions) error {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(gcMemory))
 	begin := time.Now()
 	var at atomic.Pointer[repo.GCProgress]
 	o.Progress = func(p repo.GCProgress) { at.Store(&p) }
