@@ -13,13 +13,32 @@ import (
 	"vaultfs/repo/index"
 )
 
-// walk goes through the structure of the snapshots and notes what is lost.
+// walk goes through the structure of the snapshots and notes what is lost. The
+// data that it names are looked for many at a time, which is much faster; only
+// where some are lacking it is walked again, to tell whom that touches.
 func (v *verifier) walk(ctx context.Context, snapshots []*Snapshot) error {
+	list := &checklist{verifier: v}
+	defer list.close()
+	err := v.walkWith(ctx, snapshots, list.data)
+	if err == nil {
+		err = list.check(ctx)
+	}
+	if err == nil && len(list.lacking) > 0 {
+		err = v.walkWith(ctx, snapshots, list.again)
+	}
+	if errors.Is(err, errChecklist) {
+		err = v.walkWith(ctx, snapshots, v.chunk)
+	}
+	return err
+}
+
+// walkWith walks the snapshots, and asks data about every chunk.
+func (v *verifier) walkWith(ctx context.Context, snapshots []*Snapshot, data func(context.Context, format.Kind, chunk.ID, int64) error) error {
 	v.result.Snapshots, v.result.Items = 0, 0
 	for _, f := range v.findings {
 		f.Touches = nil
 	}
-	w := &walker{repo: v.repo, seen: map[chunk.ID]loss{}, data: v.chunk, fetch: v.fetch}
+	w := &walker{repo: v.repo, seen: map[chunk.ID]loss{}, data: data, fetch: v.fetch}
 	for _, s := range snapshots {
 		v.result.Snapshots++
 		for _, it := range s.Items {

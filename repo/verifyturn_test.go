@@ -292,8 +292,8 @@ func TestLedgerOfDamage(t *testing.T) {
 	r := openDamaged(t, st)
 	disk := noise(7, 2<<20)
 	s := ingestDisk(t, r, "disk/a", disk)
+	*now = now.Add(time.Minute)
 	other := ingestDisk(t, r, "disk/b", noise(8, 1<<20))
-	*now = time.Now()
 	if times := verifiedTimes(t, r); !times[0].Equal(s.Time) || !times[1].Equal(other.Time) {
 		t.Errorf("after the ingest: %v", times)
 	}
