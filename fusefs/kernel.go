@@ -1,7 +1,6 @@
 package fusefs
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,14 +13,16 @@ import (
 const readAheadKiB = 4096
 
 // raiseReadAhead sets the mount's read-ahead, which only root may. Without it the
-// tree is slower and otherwise the same, so failing is nothing to report.
+// tree is slower and otherwise the same, so failing is nothing to report. The
+// device is looked up in the list of mounts: see tree.mount for why not in the tree.
 func raiseReadAhead(dir string) {
-	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
 		return
 	}
-	knob := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
-	_ = os.WriteFile(knob, []byte(strconv.Itoa(readAheadKiB)), 0)
+	if m := findMount(string(mounts), dir); m != nil {
+		_ = os.WriteFile("/sys/class/bdi/"+m.device+"/read_ahead_kb", []byte(strconv.Itoa(readAheadKiB)), 0)
+	}
 }
 
 // keepFromChildren has the connection to the kernel closed in programs that this

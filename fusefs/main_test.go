@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // helperEnv makes the test binary another process: one that maps a file of a
@@ -31,6 +33,8 @@ func TestMain(m *testing.M) {
 		check(err)
 		fmt.Println("mounted")
 		select {}
+	case "poll":
+		check(pollOnce(os.Args[1]))
 	default:
 		sweepEvery = 100 * time.Millisecond
 		goleak.VerifyTestMain(m)
@@ -42,6 +46,32 @@ func check(err error) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+}
+
+// pollOnce has the kernel ask once whether files can be polled, and hear that they
+// cannot. It asks when a Go program opens a file: one that also serves the mount
+// might have no thread left to answer. The file is one of go-fuse's own.
+func pollOnce(dir string) error {
+	fd, err := unix.Open(filepath.Join(dir, ".go-fuse-epoll-hack"), unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err
+}
+
+// serve mounts a repository so that the test itself can open files in it.
+func serve(t testing.TB, r Repository, dir string, o Options) *Server {
+	t.Helper()
+	s, err := Mount(context.Background(), r, dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := helper("poll", dir).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	return s
 }
 
 func hashMapped(path string) error {
@@ -152,10 +182,7 @@ func mount(t testing.TB, r Repository, o Options) (dir string, reported *sink) {
 	reported = new(sink)
 	o.Log = reported.log
 	dir = t.TempDir()
-	s, err := Mount(context.Background(), r, dir, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, r, dir, o)
 	t.Cleanup(func() {
 		// A program that another test starts at this moment has our open files
 		// until it comes to exec, which on a busy machine may take a while.

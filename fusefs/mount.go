@@ -80,10 +80,16 @@ func (t *tree) mount(ctx context.Context, dir string, o Options) (*fuse.Server, 
 	if _, err := t.catalog.root(ctx); err != nil {
 		return nil, fmt.Errorf("listing the snapshots: %w", err)
 	}
-	served, err := fs.Mount(dir, t.root, fuseOptions(o))
+	// fs.Mount would open a file of the tree by itself. A process must not use its
+	// own mount: if it is killed at that moment, its request waits for an answer
+	// that it can no longer give, so that it never ends, and with it the mount hangs
+	// for everybody.
+	options := fuseOptions(o)
+	served, err := fuse.NewServer(fs.NewNodeFS(t.root, options), dir, &options.MountOptions)
 	if err != nil {
 		return nil, mountError(dir, o, err)
 	}
+	go served.Serve()
 	return served, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vaultfs/repo"
 )
 
@@ -117,10 +119,7 @@ func TestInterruptedOpen(t *testing.T) {
 func TestLease(t *testing.T) {
 	t.Parallel()
 	r := newFakeRepository()
-	s, err := Mount(context.Background(), r, t.TempDir(), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, r, t.TempDir(), Options{})
 	run(t, "ls", "-l", filepath.Join(s.dir, "vm/win11"))
 	if ids, _ := r.pin.state(); len(ids) > 0 {
 		t.Errorf("listing pins %q", ids)
@@ -156,10 +155,7 @@ func TestLease(t *testing.T) {
 func TestUnmountWhileOpen(t *testing.T) {
 	t.Parallel()
 	r := newFakeRepository()
-	s, err := Mount(context.Background(), r, t.TempDir(), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, r, t.TempDir(), Options{})
 	f, err := os.Open(filepath.Join(s.dir, raw))
 	if err != nil {
 		t.Fatal(err)
@@ -272,6 +268,47 @@ func TestDeadMount(t *testing.T) {
 	}
 	if err := s.Unmount(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestKilledWhileMounting kills processes at whatever moment of mounting: they end,
+// and what they leave can be unmounted. One that waited for an answer of its own
+// would stay for ever.
+func TestKilledWhileMounting(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i := range 15 {
+		cmd := helper("mount", dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for mounted, end := "", time.Now().Add(time.Duration(i)*20*time.Millisecond); mounted == "" && time.Now().Before(end); {
+			mounted, _ = mountAt(dir)
+		}
+		time.Sleep(time.Duration(i%5) * 100 * time.Microsecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			cmd.Wait()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Errorf("after SIGKILL in mount %d the process does not end", i)
+			unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH)
+			<-ended
+			return
+		}
+		if mounted, err := mountAt(dir); err != nil {
+			t.Fatal(err)
+		} else if mounted != "" {
+			if err := Unmount(dir, false); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -99,19 +99,30 @@ func mountAt(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listing mounts: %w", err)
 	}
-	return parseMountAt(string(mounts), path), nil
+	if m := findMount(string(mounts), path); m != nil {
+		return m.kind, nil
+	}
+	return "", nil
 }
 
-// parseMountAt reads the format of proc_pid_mountinfo(5): the mount point is the
-// fifth field, the type the first after a lone "-".
-func parseMountAt(mountinfo, path string) (found string) {
+// A mounted is a line of the list of mounts.
+type mounted struct {
+	device string // "0:52"
+	kind   string // type of the file system
+}
+
+// findMount reads the format of proc_pid_mountinfo(5), and returns the topmost mount
+// on exactly a path, nil if there is none: the device is the third field, the mount
+// point the fifth, the type the first after a lone "-".
+func findMount(mountinfo, path string) (found *mounted) {
 	for line := range strings.Lines(mountinfo) {
 		before, after, ok := strings.Cut(line, " - ")
 		fields := strings.Fields(before)
 		if !ok || len(fields) < 5 || unescapeMount.Replace(fields[4]) != path {
 			continue
 		}
-		found, _, _ = strings.Cut(after, " ")
+		kind, _, _ := strings.Cut(after, " ")
+		found = &mounted{fields[2], kind}
 	}
 	return found
 }
