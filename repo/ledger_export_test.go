@@ -60,3 +60,11 @@ func RemovePack(ctx context.Context, r *Repo, name string) error {
 	}
 	return r.store.Delete(ctx, name)
 }
+
+// ShortChecklists makes verify look for few chunks at a time, and remember
+// no more than so many that are lacking, until it is undone.
+func ShortChecklists(size, most int) (undo func()) {
+	wasSize, wasMost := checklistSize, lackingMost
+	checklistSize, lackingMost = size, most
+	return func() { checklistSize, lackingMost = wasSize, wasMost }
+}
