@@ -63,6 +63,10 @@ func (c *collector) begin(ctx context.Context) error {
 			return err
 		}
 		s, err := c.repo.newCopySession(ctx, format.GCLease, purposeGC)
+		if errors.Is(err, ErrNoSpace) {
+			return fmt.Errorf("%w; a collection needs some kilobytes to begin: make that room on the file system of the repository by other means, "+
+				"then run `vaultfs gc` again", err)
+		}
 		if err != nil {
 			return indexLost(err)
 		}

@@ -61,7 +61,28 @@ func (c *collector) copyPacks(ctx context.Context) (done []int, err error) {
 	for _, r := range c.session.runs.own {
 		c.result.Written += c.sizeOf(ctx, r.name.Object())
 	}
+	if err == nil {
+		c.recordCopies(ctx)
+	}
 	return done, err
+}
+
+// recordCopies tells the ledger that the new packs were read back.
+func (c *collector) recordCopies(ctx context.Context) {
+	var packs []format.PackHash
+	for _, r := range c.session.runs.own {
+		run, err := c.repo.loadRun(ctx, r.name)
+		if err != nil {
+			c.repo.warn(err.Error())
+			continue
+		}
+		for _, p := range run.Packs {
+			packs = append(packs, p.Hash)
+		}
+	}
+	if err := c.repo.recordRead(ctx, packs); err != nil {
+		c.repo.warn(err.Error())
+	}
 }
 
 // sizeOf is the size of an object, 0 if it cannot be told.

@@ -30,7 +30,6 @@ type planned struct {
 	packs []plannedPack
 	keep  index.Bitmap // a bit for that place of each needed chunk that stays
 	moves []int        // packs to rewrite, in the order in which they were written
-	stuck int64        // bytes that writers keep from being freed
 }
 
 // A plannedPack counts the bytes of a pack's chunks as they are stored.

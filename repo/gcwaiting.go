@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"vaultfs/repo/format"
 )
 
 // waiting says which space cannot be freed yet, and for whom it waits. plan is
@@ -67,6 +66,3 @@ func atWork(s *SessionInfo) string {
 	}
 	return s.Purpose + " " + by
 }
-
-// stuck tells whether a session keeps a pack condemned in an epoch.
-func (s *survey) stuck(p format.CondemnedPack) bool { return s.blocker(p.Epoch) != nil }
