@@ -41,9 +41,25 @@ type plannedPack struct {
 	directories bool // it holds directory nodes
 }
 
-// makePlan finds out what is needed, and decides for each pack.
+// makePlan finds out what is needed, and decides for each pack. A dry run holds no
+// lease, so that another collector may remove what it is just looking at: when it
+// misses something then, it looks once more.
 func (c *collector) makePlan(ctx context.Context) error {
-	return c.again(ctx, func() error {
+	for {
+		epoch, err := c.planOnce(ctx)
+		if err != nil || !c.options.DryRun || len(c.plan.Blocked) == 0 && c.plan.Lost == 0 {
+			return err
+		}
+		h, err := c.repo.currentHead(ctx)
+		if err != nil || h.Epoch == epoch {
+			return indexLost(err)
+		}
+	}
+}
+
+// planOnce makes the plan, and returns the epoch of the head that it began with.
+func (c *collector) planOnce(ctx context.Context) (epoch uint64, err error) {
+	err = c.again(ctx, func() error {
 		c.needed.close()
 		s, err := c.look(ctx)
 		if err != nil {
@@ -60,9 +76,10 @@ func (c *collector) makePlan(ctx context.Context) error {
 		p.decide(s)
 		p.chooseMoves(c, s)
 		p.sum(c, s)
-		c.plan, c.result.Plan = p, p.GCPlan
+		c.plan, c.result.Plan, epoch = p, p.GCPlan, s.head.Epoch
 		return nil
 	})
+	return epoch, err
 }
 
 // choosePlaces chooses, for each needed chunk, the place that stays. Of several
