@@ -153,11 +153,12 @@ func (y *yard) onlyOldest() (n int64) {
 	}
 	named := map[chunk.ID]bool{}
 	for _, s := range all[1:] {
-		eachChunk(y.T, r, s, func(x repo.Extent, _ []byte) { named[x.ID] = true })
+		eachChunk(y.T, r, s, func(x repo.Extent, _ func() []byte) { named[x.ID] = true })
 	}
 	const tag = 16 // bytes that sealing adds
-	eachChunk(y.T, r, all[0], func(x repo.Extent, plain []byte) {
+	eachChunk(y.T, r, all[0], func(x repo.Extent, read func() []byte) {
 		if !named[x.ID] {
+			plain := read()
 			n += int64(min(len(e.EncodeAll(plain, nil)), len(plain))) + tag
 		}
 		named[x.ID] = true
@@ -166,7 +167,7 @@ func (y *yard) onlyOldest() (n int64) {
 }
 
 // eachChunk calls f with the chunks of a disk.
-func eachChunk(t *testing.T, r *repo.Repo, s *repo.Snapshot, f func(x repo.Extent, plain []byte)) {
+func eachChunk(t *testing.T, r *repo.Repo, s *repo.Snapshot, f func(x repo.Extent, read func() []byte)) {
 	t.Helper()
 	d, err := r.OpenDisk(t.Context(), *s.Item("guest"))
 	if err != nil {
@@ -178,11 +179,13 @@ func eachChunk(t *testing.T, r *repo.Repo, s *repo.Snapshot, f func(x repo.Exten
 			t.Fatal(err)
 		}
 		for _, x := range extents {
-			plain := make([]byte, x.Len)
-			if n, err := d.ReadAt(plain, int64(i)*d.SegmentSize()+x.Off); n < len(plain) {
-				t.Fatal(err)
-			}
-			f(x, plain)
+			f(x, func() []byte {
+				plain := make([]byte, x.Len)
+				if n, err := d.ReadAt(plain, int64(i)*d.SegmentSize()+x.Off); n < len(plain) {
+					t.Fatal(err)
+				}
+				return plain
+			})
 		}
 	}
 }

@@ -304,7 +304,7 @@ func (y *yard) readMounted(rnd *rand.Rand, dir string) {
 		_ = cmd.Wait()
 	}()
 	defer func() {
-		_ = unix.Unmount(dir, unix.MNT_DETACH)
+		_ = unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH)
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it has ended, or is to
 		<-ended
 		os.Remove(dir)

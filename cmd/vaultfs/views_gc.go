@@ -111,7 +111,7 @@ func (p *printer) collected(c collection) {
 }
 
 // sentence sums a collection up: "freed 640.0 MiB in 12s: 52 packs and 5 forgotten
-// snapshots removed, 66.0 MiB copied".
+// snapshots removed, 66.2 MiB written".
 func (c collection) sentence() string {
 	var did []string
 	if c.Packs > 0 {
@@ -125,7 +125,7 @@ func (c collection) sentence() string {
 		what = strings.Join(did, " and ") + " removed"
 	}
 	if c.Written > 0 {
-		what += ", " + iec(c.Written) + " copied"
+		what += ", " + iec(c.Written) + " written"
 	}
 	freed := "freed " + iec(c.Freed)
 	if c.Freed < 0 {
