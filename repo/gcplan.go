@@ -196,7 +196,7 @@ func (p *planned) chooseMoves(c *collector, s *survey) {
 		switch {
 		case pack.unused() > c.options.MaxUnused:
 			partly = append(partly, i)
-		case pack.fate == stays && s.packs[i].bytes < int64(packTarget)/4:
+		case pack.fate == stays && pack.small(s.packs[i].bytes):
 			sort := [2]bool{list[i].Kind == format.StructurePack, pack.directories}
 			small[sort] = append(small[sort], i)
 		}
@@ -216,6 +216,12 @@ func (p *planned) chooseMoves(c *collector, s *survey) {
 		p.moves = append(p.moves, i)
 	}
 	slices.SortStableFunc(p.moves, func(a, b int) int { return cmp.Compare(s.packs[a].written, s.packs[b].written) })
+}
+
+// small tells whether a pack, a file of so many bytes, has room for four times as
+// much. One of tiny chunks is full when it is still a small file.
+func (p *plannedPack) small(bytes int64) bool {
+	return bytes < int64(packTarget)/4 && p.chunks < format.MaxPackEntries/4
 }
 
 // unused is the share of a pack's chunks that is not needed.
