@@ -114,6 +114,7 @@ func (d *deleter) runs(ctx context.Context) error {
 // A mark stays as long as a snapshot names that one as the one before it.
 func (d *deleter) manifests(ctx context.Context) error {
 	s := d.survey
+	d.keepReadTimes(ctx)
 	for _, r := range s.forgotten {
 		if err := d.file(ctx, r.file); err != nil {
 			return err
@@ -129,6 +130,7 @@ func (d *deleter) manifests(ctx context.Context) error {
 			return err
 		}
 	}
+	d.tidyLedger(ctx)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -123,8 +124,9 @@ func TestStatusOfNeglectedRepository(t *testing.T) {
 		"disk/clock":   {7 * day, 6 * day, 5 * day, -365 * day},          // late, though the newest is from the future
 		"disk/archive": {900 * day, 930 * day, 870 * day, 1 * day},       // imported in any order
 	}
-	for source, mine := range ages {
-		for i, age := range mine {
+	// The first one stores what all of them hold, and its packs are of its times.
+	for _, source := range slices.Backward(slices.Sorted(maps.Keys(ages))) {
+		for i, age := range ages[source] {
 			diskAt(t, r, source, noise(uint64(i+10), 64<<10), now.Add(-age))
 		}
 	}
