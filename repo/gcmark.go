@@ -63,14 +63,16 @@ func (c *collector) mark(ctx context.Context, s *survey) error {
 	m := &marker{collector: c, survey: s, needed: &next, lost: map[chunk.ID]bool{}}
 	// All at once: growing would leave as much again behind as garbage.
 	m.data = make([]chunk.ID, 0, min(markData, int(s.view.Entries())))
-	var fresh []chunk.ID
-	for _, r := range s.roots {
-		if !next.roots[r.id] {
-			fresh = append(fresh, r.chunks...)
+	for _, m.doomed = range []bool{false, true} {
+		var fresh []chunk.ID
+		for _, r := range s.roots {
+			if r.doomed == m.doomed && !next.roots[r.id] {
+				fresh = append(fresh, r.chunks...)
+			}
 		}
-	}
-	if err := m.run(ctx, fresh); err != nil {
-		return err
+		if err := m.run(ctx, fresh); err != nil {
+			return err
+		}
 	}
 	for _, r := range s.roots {
 		next.roots[r.id] = true
@@ -88,6 +90,12 @@ type marker struct {
 	*collector
 	survey *survey
 	needed *needed
+
+	// doomed is set for snapshots that were forgotten and that a lease names, or may
+	// name. What such a lease protects is there; when a chunk is not, an earlier
+	// collector has removed it and ended before it came to the manifest, and the
+	// lease protects nothing. So that is no damage.
+	doomed bool
 
 	nodes []index.Entry // structured chunks that are marked and not read yet
 	read  int64         // bytes
@@ -140,7 +148,7 @@ func (m *marker) markStructured() error {
 		return err
 	}
 	for i, ok := range found {
-		if !ok {
+		if !ok && !m.doomed {
 			m.blocked(&DamageError{"chunk " + ids[i].String()[:16], errors.New("no pack holds it")})
 		}
 	}
@@ -154,7 +162,7 @@ func (m *marker) markData() error {
 	next := 0
 	lost := func(until int) {
 		for ; next < until; next++ {
-			if id := ids[next]; !m.lost[id] {
+			if id := ids[next]; !m.doomed && !m.lost[id] {
 				m.lost[id] = true
 				m.needed.lost++
 			}

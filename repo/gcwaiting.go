@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
 )
 
 // waiting says which space cannot be freed yet, and for whom it waits. plan is
