@@ -146,6 +146,10 @@ func drawPlan(rng *rand.Rand) plan {
 			{"verify", rng.IntN(2), (*person).verify},
 		},
 	}
+	if rng.IntN(3) == 0 { // many collectors, whose leases are broken again and again
+		p.processes, p.jobs, p.sleepy, p.violent = 4+rng.IntN(3), 16+rng.IntN(8), 0.03, 0.01
+		p.jobsOf[2].weight = 10
+	}
 	if rng.IntN(3) == 0 {
 		p.crashAt = 1 + rng.IntN(2500)
 	}
@@ -265,7 +269,7 @@ func (w *world) event() bool {
 			w.crash()
 			return true
 		}
-	case w.rng.Float64() < w.plan.violent && len(living) > 0:
+	case w.rng.Float64() < w.plan.violent/4 && len(living) > 0:
 		victim := living[w.rng.IntN(len(living))]
 		if w.rng.IntN(3) > 0 {
 			w.breakLease(nil)
@@ -295,9 +299,9 @@ func (w *world) tires(a *actor, next *waiter) bool {
 	if w.rng.Float64() >= p {
 		return false
 	}
-	a.asleep = w.sched.steps + 1<<(3+w.rng.IntN(9))
+	a.asleep = w.sched.steps + 1<<(3+w.rng.IntN(10))
 	a.remark("sleeps before %s %s", next.op, next.object)
-	if w.rng.Float64() < w.plan.violent*50 {
+	if w.rng.Float64() < w.plan.violent*40 {
 		w.breakLease(a)
 	}
 	return true
