@@ -16,6 +16,7 @@ type Snapshot struct {
 	Time     time.Time
 	Tags     []string
 	Verified bool // it was proved that it can be restored
+	Partial  bool // something of the source could not be read when it was made
 }
 
 // A Decision is what becomes of a snapshot.
@@ -23,8 +24,8 @@ type Decision struct {
 	Snapshot
 	Keep    bool
 	Reasons []string // all of them, in words, why it is kept
-	// Protected: no part of the rule keeps it, but it is the last of its source or
-	// the newest that was verified.
+	// Protected: no part of the rule keeps it, but it is the last of its source, by
+	// number or by time, or the newest that was verified or that is whole.
 	Protected bool
 	Doubt     string // what is wrong with its time; "" if nothing is
 }
@@ -43,7 +44,9 @@ const FutureTolerance = time.Hour
 // Words of protection.
 const (
 	LastOfSource   = "last of its source"
+	LatestTime     = "latest time of its source"
 	NewestVerified = "newest verified"
+	NewestWhole    = "newest whole"
 )
 
 // Apply decides about all snapshots of one source, and returns them by their
@@ -88,6 +91,7 @@ type moment struct {
 	// before all.
 	at      time.Time
 	inOrder bool // its time is: it displaces others
+	future  bool
 	// witness is, of one that is older than what was there already, the last of that
 	// whose time is in order.
 	witness *Decision
@@ -108,7 +112,7 @@ func (a *applied) lay(now time.Time, location *time.Location, o Options) {
 		m := &a.line[i]
 		switch {
 		case m.at.After(latest):
-			m.decision.Doubt = "its time is in the future"
+			m.decision.Doubt, m.future = "its time is in the future", true
 			m.at = time.Time{}
 			if last != nil {
 				m.at = last.at
@@ -127,12 +131,42 @@ func (m *moment) keep(reason string) {
 	m.decision.Reasons = append(m.decision.Reasons, reason)
 }
 
+// keepLast keeps the last by number, and the last by time of those that are not
+// in the future: an archive of an earlier time that is imported must not push out
+// what is newer.
 func (a *applied) keepLast() {
+	last := map[*Decision]bool{}
 	for i := range min(a.rule.Last, len(a.decisions)) {
 		d := &a.decisions[len(a.decisions)-1-i]
 		d.Keep = true
 		d.Reasons = append(d.Reasons, fmt.Sprintf("last %d of %d", i+1, a.rule.Last))
+		last[d] = true
 	}
+	latest := a.latest()
+	for i, d := range latest[:min(a.rule.Last, len(latest))] {
+		if !last[d] {
+			d.Keep = true
+			d.Reasons = append(d.Reasons, fmt.Sprintf("last %d of %d%s", i+1, a.rule.Last, lastByTime))
+		}
+	}
+}
+
+const lastByTime = " by time"
+
+// ByTime tells whether a snapshot stays only because it is among the last by time:
+// others have higher numbers, but earlier times.
+func ByTime(d Decision) bool { return len(d.Reasons) == 1 && strings.HasSuffix(d.Reasons[0], lastByTime) }
+
+// latest are those that are not in the future, the latest first; of the same
+// time the one with the highest number.
+func (a *applied) latest() (list []*Decision) {
+	for i := range a.line {
+		if m := &a.line[i]; !m.future {
+			list = append(list, m.decision)
+		}
+	}
+	slices.SortStableFunc(list, func(x, y *Decision) int { return cmp.Or(y.Time.Compare(x.Time), cmp.Compare(y.Seq, x.Seq)) })
+	return list
 }
 
 // keepPeriod goes from the newest back. Those in order have rising times, so
@@ -193,16 +227,29 @@ func (a *applied) keepTagged() {
 	}
 }
 
-// protect keeps the last snapshot and the newest verified one.
+// protect keeps the last snapshot, that with the latest time, the newest verified
+// one and the newest whole one.
 func (a *applied) protect() {
-	for i := len(a.decisions) - 1; i >= 0; i-- {
-		if a.decisions[i].Verified {
-			a.decisions[i].protect(NewestVerified)
-			break
-		}
-	}
-	if n := len(a.decisions); n > 0 {
+	a.protectNewest(NewestVerified, func(d *Decision) bool { return d.Verified })
+	n := len(a.decisions)
+	if n > 0 {
 		a.decisions[n-1].protect(LastOfSource)
+	}
+	if latest := a.latest(); len(latest) > 0 && latest[0] != &a.decisions[n-1] {
+		latest[0].protect(LatestTime)
+	}
+	if n > 0 && a.decisions[n-1].Partial {
+		a.protectNewest(NewestWhole, func(d *Decision) bool { return !d.Partial })
+	}
+}
+
+// protectNewest protects the newest snapshot of which is holds.
+func (a *applied) protectNewest(reason string, is func(*Decision) bool) {
+	for i := len(a.decisions) - 1; i >= 0; i-- {
+		if d := &a.decisions[i]; is(d) {
+			d.protect(reason)
+			return
+		}
 	}
 }
 

