@@ -436,8 +436,28 @@ func parseTime(s string) (begin, end time.Time, err error) {
 			return t, t.Add(f.width - 1), nil
 		}
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, s, time.Local); err == nil {
-		return t, t.AddDate(0, 0, 1).Add(-1), nil
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return startOfDay(t), startOfDay(t.AddDate(0, 0, 1)).Add(-1), nil
 	}
 	return begin, end, fmt.Errorf("%q is no time: write latest, 2026-11-21 or 2026-11-21T18:00:00", s)
+}
+
+// startOfDay is the first local instant of the day of a date. Where clocks are
+// changed at midnight that is not always 0:00, or the first of two.
+func startOfDay(date time.Time) time.Time {
+	y, m, d := date.Date()
+	t := time.Date(y, m, d, 0, 0, 0, 0, time.Local)
+	start, end := t.ZoneBounds()
+	if t.Day() != d { // there is no 0:00, and this is as long before the change as the day lacks
+		return end
+	}
+	if start.IsZero() {
+		return t
+	}
+	_, before := start.Add(-1).Zone()
+	_, after := t.Zone()
+	if first := t.Add(time.Duration(after-before) * time.Second); after < before && first.Before(start) {
+		return first
+	}
+	return t
 }
