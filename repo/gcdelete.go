@@ -136,14 +136,14 @@ func (d *deleter) manifests(ctx context.Context) error {
 
 // tombstones are the marks that stay: of snapshots that are kept, that another one names
 // as the one before it, or that a lease names, as a session does that is about to
-// commit. A manifest that cannot be read may name any.
+// commit; and those that name an archive. A manifest that cannot be read may name any.
 func (s *survey) tombstones() map[format.SnapshotID]bool {
 	keep := map[format.SnapshotID]bool{}
 	for _, r := range s.roots {
 		keep[r.previous], keep[r.id] = true, true
 	}
 	for id, readable := range s.marks {
-		if keep[id] = keep[id] || !readable || len(s.unread) > 0; s.leased(id) {
+		if keep[id] = keep[id] || s.remembered[id] || !readable || len(s.unread) > 0; s.leased(id) {
 			keep[id] = true
 		}
 	}

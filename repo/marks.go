@@ -67,7 +67,7 @@ func (r *Repo) forget(ctx context.Context, reason string, s *Snapshot) error {
 		return err
 	}
 	host, _ := os.Hostname()
-	m := format.Mark{Snapshot: id, Source: s.Source, Time: wallClock().Unix(), Host: host, Reason: reason}
+	m := format.Mark{Snapshot: id, Source: s.Source, Time: wallClock().Unix(), Host: host, Reason: reason, Archive: s.archive()}
 	name := forgottenObject(id)
 	err = r.store.Put(ctx, name, m.Encode(newSalt(), r.markKey, name))
 	switch {
