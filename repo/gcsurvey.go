@@ -28,12 +28,13 @@ type survey struct {
 	grades []grade
 	// unlisted are the pack files that the index does not list, and runs those of
 	// runs that the head does not name. Both may be of living sessions.
-	unlisted []store.Info
-	runs     []store.Info
-	runBytes int64                            // of all run files
-	marks    map[format.SnapshotID]bool       // whether each can be read
-	marked   map[format.SnapshotID]store.Info // their files
-	works    []work
+	unlisted   []store.Info
+	runs       []store.Info
+	runBytes   int64                            // of all run files
+	marks      map[format.SnapshotID]bool       // whether each can be read
+	marked     map[format.SnapshotID]store.Info // their files
+	remembered map[format.SnapshotID]bool       // whose marks name an archive and are to stay
+	works      []work
 	// roots are the manifests that are kept, and forgotten those that are removed.
 	roots     []root
 	forgotten []root
@@ -154,6 +155,7 @@ func (s *survey) listFiles(ctx context.Context, r *Repo) error {
 // listMarks reads the marks. One that cannot be read removes nothing.
 func (s *survey) listMarks(ctx context.Context, r *Repo) error {
 	s.marks, s.marked = map[format.SnapshotID]bool{}, map[format.SnapshotID]store.Info{}
+	s.remembered = map[format.SnapshotID]bool{}
 	err := r.store.List(ctx, "forgotten", func(o store.Info) error {
 		if id, err := format.ParseSnapshotID(strings.TrimPrefix(o.Name, "forgotten/")); err == nil {
 			s.marked[id] = o
@@ -172,6 +174,9 @@ func (s *survey) listMarks(ctx context.Context, r *Repo) error {
 			r.warn(fmt.Sprintf("%v; the snapshot is kept", err))
 		}
 		s.marks[id] = err == nil && m != nil
+		if s.marks[id] && remembers(m) {
+			s.remembered[id] = true
+		}
 	}
 	return nil
 }
