@@ -21,7 +21,7 @@ var may = map[string][]string{
 	"repo/store":           {},
 	"repo/seal":            {},
 	"repo/format":          {"chunk", "repo/seal"},
-	"repo/index":           {"chunk", "repo/format"},
+	"repo/index":           {"chunk", "repo/seal", "repo/format"},
 	"repo":                 {"chunk", "repo/store", "repo/seal", "repo/format", "repo/index"},
 	"internal/nbd":         {},
 	"internal/nbd/qemunbd": {"internal/nbd"},
