@@ -155,7 +155,9 @@ const lastByTime = " by time"
 
 // ByTime tells whether a snapshot stays only because it is among the last by time:
 // others have higher numbers, but earlier times.
-func ByTime(d Decision) bool { return len(d.Reasons) == 1 && strings.HasSuffix(d.Reasons[0], lastByTime) }
+func ByTime(d Decision) bool {
+	return len(d.Reasons) == 1 && strings.HasSuffix(d.Reasons[0], lastByTime)
+}
 
 // latest are those that are not in the future, the latest first; of the same
 // time the one with the highest number.
