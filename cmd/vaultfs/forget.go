@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"vaultfs/internal/retention"
@@ -38,24 +39,32 @@ frees that. --gc does it right after.
 A snapshot stays if any part of the rule keeps it. --keep-daily 7 keeps the newest
 snapshot of each of the last seven days that have one: days without a backup do
 not count, and a machine that was off for a month loses nothing. Days, weeks and
-so on are those of this host's time zone. The last snapshot of a source, and the
-newest that was verified, stay whatever the rule says, unless --allow-last is
-given.
+so on are those of this host's time zone. Of a source these stay whatever the rule
+says, unless --allow-last is given: the last snapshot, the one with the latest
+time, the newest that was verified, and, if something of the source could not be
+read for the last one, the newest that is whole.
 
 Times are not trusted blindly. A snapshot makes another one superfluous only if
 it came after it, has a later time, and that time is in order: not in the future,
 and not before that of one which was there already. So neither a wrong clock nor
 somebody who may only add snapshots can make genuine ones be forgotten by forged
-times; what is in doubt is kept longer. Only --keep-last counts snapshots, and
-can be used up by whoever may add some; --keep-within cannot. Archives that were
-imported in another order than they were made are in doubt, too: --trust-times
-believes their times.
+times; what is in doubt is kept longer. Only --keep-last counts snapshots (the
+last that were made, and those with the latest times), and can be used up by
+whoever may add some; --keep-within cannot. Archives that were imported in another
+order than they were made are in doubt, too: --trust-times believes their times.
 
 SOURCE@DATE and SOURCE@TIME mean, here, the only snapshot of that day or time, and
 never an older one.
 
 --dry-run prints what would be done, with the reason for each snapshot that stays.
-Without a terminal, as under cron, or with --yes, nothing is asked.`,
+Without a terminal, as under cron, or with --yes or --json, nothing is asked.
+
+With --json one line {"event":"plan",…} has the decision about each snapshot with
+its reasons, and, unless it is a dry run, one line {"event":"forgotten",…} the IDs
+of those that are forgotten now; --gc adds that of "vaultfs gc".
+
+Exit status: 0 also if nothing was to be forgotten; 3 if some were forgotten and
+then something failed; 4 if a snapshot cannot be read.`,
 		Example: `  vaultfs forget --dry-run
   vaultfs forget --gc
   vaultfs forget vm/win11 --keep-daily 14 --keep-monthly 6 --keep-tag gold
@@ -74,7 +83,7 @@ Without a terminal, as under cron, or with --yes, nothing is asked.`,
 	f := c.Flags()
 	addKeepFlags(f, &o.rule)
 	f.BoolVar(&o.trustTimes, "trust-times", false, "believe the times of snapshots, in whatever order they were made")
-	f.BoolVar(&o.allowLast, "allow-last", false, "forget even the last snapshot of a source, and the newest that was verified")
+	f.BoolVar(&o.allowLast, "allow-last", false, "forget even the last snapshot of a source, the newest verified and the newest whole one")
 	f.BoolVar(&o.everything, "everything", false, "forget all snapshots of the named sources; needs --allow-last")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done and change nothing")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
@@ -132,20 +141,44 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, o *forgetFlags) error {
 	a.print.forgetPlan(plan, o.dryRun)
 	if list := plan.forgotten(); len(list) > 0 && !o.dryRun {
 		agreed, err := a.mayForget(ctx, o, len(list))
-		if err != nil || !agreed {
+		if err != nil {
 			return err
+		}
+		if !agreed {
+			return damageStatus(damaged)
 		}
 		if err := a.applyForget(ctx, r, o, plan); err != nil {
 			return err
 		}
+	} else if a.print.json && !o.dryRun {
+		a.print.forgot(nil, o.gc)
 	}
 	if o.gc && !o.dryRun {
-		err = a.collect(ctx, r, o.collect)
+		err = a.collectAfter(ctx, r, o.collect)
 	}
-	if damaged != nil && err == nil {
-		err = &statusError{status: statusDamage}
+	if err == nil {
+		err = damageStatus(damaged)
 	}
 	return err
+}
+
+// collectAfter collects after something was forgotten. That this fails must not be
+// taken for a failure to forget.
+func (a *app) collectAfter(ctx context.Context, r *repo.Repo, o repo.GCOptions) error {
+	err := a.collect(ctx, r, o)
+	var told *statusError
+	if err == nil || errors.As(err, &told) || errors.Is(err, repo.ErrDamaged) || !a.print.committed {
+		return err
+	}
+	return &statusError{statusPartial, forgetError(err)}
+}
+
+// damageStatus is the exit status of who met damage that was told already.
+func damageStatus(damaged error) error {
+	if damaged == nil {
+		return nil
+	}
+	return &statusError{status: statusDamage}
 }
 
 // mayForget asks, where there is somebody to answer.
@@ -200,8 +233,12 @@ func (a *app) planForget(ctx context.Context, r *repo.Repo, o *forgetFlags) (pla
 	return plan, damaged, k.checkNamed(all, plan)
 }
 
-// choose sorts the arguments into sources, all of whose snapshots are returned,
-// and snapshots.
+// shortestID is how many digits of an ID it takes to forget a snapshot: fewer are
+// rather a number that somebody took for something else.
+const shortestID = 4
+
+// choose sorts the arguments into sources, of which all snapshots are returned
+// that are not named, and snapshots.
 func (o *forgetFlags) choose(ctx context.Context, r *repo.Repo, all []*repo.Snapshot) (groups [][]*repo.Snapshot, named []*repo.Snapshot, err error) {
 	if len(o.args) == 0 {
 		return bySource(all), nil, nil
@@ -222,6 +259,10 @@ func (o *forgetFlags) choose(ctx context.Context, r *repo.Repo, all []*repo.Snap
 			if err != nil {
 				return nil, nil, err
 			}
+			if len(arg) < shortestID && strings.HasPrefix(s.ID, strings.ToLower(arg)) {
+				return nil, nil, &statusError{statusUsage, fmt.Errorf("%s is the beginning of an ID, but to forget a snapshot give %d digits or more; "+
+					"to keep a number of snapshots, say --keep-last %[1]s", arg, shortestID)}
+			}
 			if o.ruled || o.everything {
 				return nil, nil, &statusError{statusUsage, fmt.Errorf("%s is a snapshot of %s: rules are for sources", arg, s.Source)}
 			}
@@ -233,7 +274,19 @@ func (o *forgetFlags) choose(ctx context.Context, r *repo.Repo, all []*repo.Snap
 			named = append(named, s)
 		}
 	}
-	return groups, named, nil
+	return without(groups, isNamed), named, nil
+}
+
+// without leaves snapshots out that are forgotten by name: by a rule, they must
+// not make others superfluous.
+func without(groups [][]*repo.Snapshot, named map[string]bool) (rest [][]*repo.Snapshot) {
+	for _, g := range groups {
+		g = slices.DeleteFunc(g, func(s *repo.Snapshot) bool { return named[s.ID] })
+		if len(g) > 0 {
+			rest = append(rest, g)
+		}
+	}
+	return rest
 }
 
 // checkNamed refuses to forget by name what is protected.
@@ -256,14 +309,20 @@ func (k *keeper) checkNamed(all []*repo.Snapshot, plan *forgetPlan) error {
 
 // protected says which snapshot of a source would go that must not.
 func (k *keeper) protected(mine []*repo.Snapshot, gone map[string]bool) string {
-	var verified *repo.Snapshot
-	left := 0
+	var verified, whole *repo.Snapshot
+	left, leftWhole := 0, 0
 	for _, s := range mine {
 		if !gone[s.ID] {
 			left++
 		}
-		if k.verified(s) && (verified == nil || s.Seq > verified.Seq) {
+		if k.verified(s) && (verified == nil || s.Seq >= verified.Seq) {
 			verified = s
+		}
+		if !partial(s) {
+			whole = s
+			if !gone[s.ID] {
+				leftWhole++
+			}
 		}
 	}
 	switch {
@@ -273,6 +332,8 @@ func (k *keeper) protected(mine []*repo.Snapshot, gone map[string]bool) string {
 		return fmt.Sprintf("these are the last %d snapshots of %s", len(mine), mine[0].Source)
 	case verified != nil && gone[verified.ID]:
 		return fmt.Sprintf("%s is the newest snapshot of %s that was verified", verified.Short(), verified.Source)
+	case whole != nil && leftWhole == 0:
+		return fmt.Sprintf("%s is the last whole snapshot of %s: of the others something could not be read", whole.Short(), whole.Source)
 	}
 	return ""
 }

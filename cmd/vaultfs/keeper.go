@@ -35,8 +35,8 @@ type keeper struct {
 	now      time.Time
 	rule     func(kind, source string) (rule retention.Rule, whose string)
 	options  retention.Options
-	// allowLast forgets the last snapshot of a source too, and the newest verified
-	// one, if no part of the rule keeps them.
+	// allowLast forgets what is protected, too, if no part of the rule keeps it:
+	// see retention.Decision.
 	allowLast bool
 }
 
@@ -80,7 +80,7 @@ func (k *keeper) plan(snapshots []*repo.Snapshot) (*sourcePlan, error) {
 		if s.Seq > newest.Seq {
 			newest = s
 		}
-		list = append(list, retention.Snapshot{ID: s.ID, Seq: s.Seq, Time: s.Time, Tags: s.Tags, Verified: k.verified(s)})
+		list = append(list, retention.Snapshot{ID: s.ID, Seq: s.Seq, Time: s.Time, Tags: s.Tags, Verified: k.verified(s), Partial: partial(s)})
 	}
 	p := &sourcePlan{source: newest.Source, kind: newest.Kind}
 	rule, whose := k.rule(p.kind, p.source)
@@ -97,6 +97,10 @@ func (k *keeper) plan(snapshots []*repo.Snapshot) (*sourcePlan, error) {
 	p.rule, p.whose, p.decisions = rule.String(), whose, decisions
 	return p, nil
 }
+
+// partial tells whether something of the source could not be read when a snapshot
+// was made.
+func partial(s *repo.Snapshot) bool { return s.Info.Summary.FilesUnread > 0 }
 
 // bySource groups snapshots by their sources, in the order of their names.
 func bySource(all []*repo.Snapshot) (groups [][]*repo.Snapshot) {

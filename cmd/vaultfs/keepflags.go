@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -89,8 +90,11 @@ const maxKept = 1_000_000_000
 // toRule is a rule of the policy as retention takes it.
 func toRule(r repo.PolicyRule) retention.Rule {
 	return retention.Rule{Last: int(r.Last), Hourly: int(r.Hourly), Daily: int(r.Daily), Weekly: int(r.Weekly), Monthly: int(r.Monthly), Yearly: int(r.Yearly),
-		Within: time.Duration(r.Within) * time.Second, Tags: r.Tags}
+		Within: time.Duration(min(r.Within, maxWithin)) * time.Second, Tags: r.Tags}
 }
+
+// maxWithin is the longest time that a rule can go back, in seconds: 292 years.
+const maxWithin = int64(math.MaxInt64 / time.Second)
 
 // setRule makes what a rule of the policy keeps that of another rule.
 func setRule(to *repo.PolicyRule, r retention.Rule) {

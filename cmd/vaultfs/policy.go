@@ -168,12 +168,25 @@ func (a *app) setPolicy(c *cobra.Command, r *repo.Repo, name string, o *policyFl
 		return forgetError(err)
 	}
 	a.print.committed = true
+	if !o.byDefault {
+		a.warnOfUnused(ctx, r, name)
+	}
 	now, set, err := r.Policy(ctx)
 	if err != nil {
 		return err
 	}
 	a.print.policy(now, set)
 	return nil
+}
+
+// warnOfUnused warns of a rule that applies to nothing, such as one whose name is
+// mistyped.
+func (a *app) warnOfUnused(ctx context.Context, r *repo.Repo, name string) {
+	all, _ := r.Snapshots(ctx)
+	used := slices.ContainsFunc(all, func(s *repo.Snapshot) bool { return name == "" || s.Source == name || s.Kind == name })
+	if !used && len(all) > 0 {
+		a.print.warn(fmt.Sprintf("no snapshot is of the source or kind %s yet; the rule is for those to come", name))
+	}
 }
 
 // edited returns the rules with one changed, or made.

@@ -177,7 +177,9 @@ func (p *printer) forgot(gone []*repo.Snapshot, collected bool) {
 	if collected {
 		free = ""
 	}
-	if len(gone) > 0 {
+	if len(gone) == 0 {
+		p.remark("meanwhile somebody else has changed what there is: nothing was forgotten\n")
+	} else {
 		p.remark("forgot %s, for which %s had been stored%s\n", count(int64(len(gone)), "snapshot"), iec(stored), free)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vaultfs/internal/retention"
 	"vaultfs/repo"
 )
 
@@ -65,7 +66,7 @@ func forgotFact(p *sourcePlan) string {
 	gone := p.forgotten()
 	kept := fmt.Sprintf("%s kept by %s: %s", isAre(len(p.decisions)-len(gone)), p.whose, p.rule)
 	for _, d := range p.decisions {
-		if d.Protected {
+		if d.Protected || retention.ByTime(d) {
 			kept += ", and the " + d.Reasons[0]
 		}
 	}

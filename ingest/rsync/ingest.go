@@ -73,7 +73,7 @@ func (o *Options) ingest(ctx context.Context, r *repo.Repo, from source, m *mirr
 	o.Progress.Done.Store(0)
 	return tree.Ingest(ctx, r, []string{m.tree()}, tree.Options{
 		Name: o.Name, Exclude: &left, Verify: o.Verify, Adopt: o.Adopt, Tags: o.Tags, Program: o.Program, Progress: o.Progress, Warn: o.Warn,
-		Mirror: &tree.Mirror{Kind: Kind, Of: from.String(), Warnings: warnings},
+		Mirror: &tree.Mirror{Kind: Kind, Of: from.String(), Warnings: warnings, Unread: unread(warnings)},
 	})
 }
 

@@ -78,6 +78,17 @@ func (s *sayings) judge(err error) (warnings []string, _ error) {
 // summary is the line with which rsync ends, which says nothing of a file.
 var summary = regexp.MustCompile(`^rsync (error|warning): .* \(code \d+\) at `)
 
+// unread counts the warnings that are of what could not be copied. What was
+// deleted meanwhile is not missing.
+func unread(warnings []string) (n int64) {
+	for _, w := range warnings {
+		if !strings.HasPrefix(w, "file has vanished: ") {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *sayings) warnings(code int) (list []string) {
 	for _, line := range s.first {
 		if !summary.MatchString(line) {

@@ -320,6 +320,9 @@ rsync warning: some files vanished before they could be transferred (code 24) at
 			if got := fmt.Sprintf("%q", made[0].Warnings); got != fmt.Sprintf("%q", c.warnings) {
 				t.Errorf("warnings %s", got)
 			}
+			if got, lacks := made[0].Snapshot.Info.Summary.FilesUnread, c.code == 23; got > 0 != lacks {
+				t.Errorf("%d files were not read", got)
+			}
 			if got := names(t, r, made[0].Snapshot); len(got) != 1 {
 				t.Errorf("it holds %q", got)
 			}

@@ -47,6 +47,7 @@ type Mirror struct {
 	Kind     string   // of the source, instead of Kind
 	Of       string   // what it is a copy of: "root@web:/srv"
 	Warnings []string // what is already known to be missing
+	Unread   int64    // how many files could not be copied
 }
 
 // Made is a snapshot that was made of a directory.
@@ -170,6 +171,7 @@ func (s *set) ingest(ctx context.Context, r *repo.Repo, o *Options) (Made, error
 	}
 	if o.Mirror != nil {
 		w.remarks.warnings = slices.Clone(o.Mirror.Warnings)
+		w.counts.unread.Add(o.Mirror.Unread)
 	}
 	return s.store(ctx, w, root, &st)
 }
