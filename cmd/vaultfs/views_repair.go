@@ -53,7 +53,7 @@ func (p *printer) deeds(m *mending) {
 		p.remark("no longer listed: %s that are missing, and of which no snapshot needs anything\n", packs(m.Dropped))
 	}
 	if m.Healed > 0 {
-		p.remark("healed: %s that were lost, from the other repository\n", count(m.Healed, "chunk"))
+		p.remark("healed: %s from the other repository\n", count(m.Healed, "lost chunk"))
 	}
 }
 
