@@ -23,9 +23,12 @@ snapshot of the source vzdump/VMID, of the time in the archive's name; with
 
 Of a directory those archives are read that the repository does not have yet,
 oldest first. One that has the name, size and time of one that it has is skipped
-without being read; so is what vzdump has not finished. FILE may be - for an
-archive from standard input, which needs --name. With --forget or --keep those are left out, too,
-that would be forgotten at once.
+without being read; so is what vzdump has not finished. What was forgotten stays
+forgotten: an archive whose snapshot was removed, by a rule or by name, is left
+out for a year after that, so that a run from cron does not bring it back; give
+its own name to have it read again. With --forget or --keep those are left out,
+too, that would be forgotten at once. FILE may be - for an archive from standard
+input, which needs --name.
 
 What is stored are the guest's disks, block by block, or its tree, file by file:
 if the repository has the guest in another form already, an archive adds next
@@ -56,6 +59,7 @@ func (a *app) ingestVzdump(ctx context.Context, r *repo.Repo, common *ingestOpti
 	if o.StateDir, err = ingest.StateDir(); err != nil {
 		return err
 	}
+	o.Forgotten = a.forgottenArchive
 	if common.forget || common.keep > 0 {
 		o.Wanted = func(ctx context.Context, source string, times []time.Time) ([]bool, error) {
 			return a.wouldKeep(ctx, r, common, vzdump.Kind, source, times)
@@ -104,4 +108,24 @@ func (a *app) passed(archive string) {
 		return
 	}
 	a.print.remark("%s: left out, it would be forgotten at once\n", archive)
+}
+
+// forgottenArchiveJSON tells of an archive that is left out because its snapshot was
+// forgotten.
+type forgottenArchiveJSON struct {
+	Event     string `json:"event"` // "forgotten"
+	Path      string `json:"path"`
+	Snapshot  string `json:"snapshot"`
+	Source    string `json:"source"`
+	Forgotten string `json:"forgotten"` // when, RFC 3339
+}
+
+// forgottenArchive tells of an archive whose snapshot was forgotten.
+func (a *app) forgottenArchive(archive string, f repo.ForgottenArchive) {
+	if a.print.json {
+		a.print.object(forgottenArchiveJSON{"forgotten", archive, f.Snapshot, f.Source, f.Time.UTC().Format(time.RFC3339)})
+		return
+	}
+	a.print.remark("%s: left out, its snapshot %s of %s was forgotten on %s; give its name to read it again\n",
+		archive, f.Snapshot[:8], f.Source, f.Time.Format(time.DateOnly))
 }

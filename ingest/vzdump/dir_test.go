@@ -84,6 +84,30 @@ func TestDirectory(t *testing.T) {
 	if err != nil || len(s.Info.Notes) == 0 || !strings.Contains(strings.Join(s.Info.Notes, "\n"), "it is older than snapshot") {
 		t.Errorf("that an older one came after a newer one is not noted: %+v, %v", s, err)
 	}
+	// One that was forgotten does not come back, collected or not.
+	if err := r.Forget(t.Context(), repo.ForgotByName, s); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var forgotten []string
+		o.Forgotten = func(path string, f repo.ForgottenArchive) {
+			forgotten = append(forgotten, filepath.Base(path)+" "+f.Snapshot)
+		}
+		if err := ingestDir(); err != nil || len(skipped) != 4 || strings.Join(forgotten, ", ") != "vzdump-qemu-101-2026_04_01-00_00_00.vma "+s.ID {
+			t.Errorf("skipped %q, forgotten %q, %v", skipped, forgotten, err)
+		}
+		if _, err := r.GC(t.Context(), repo.GCOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// By its own name it does.
+	file := filepath.Join(dir, "vzdump-qemu-101-2026_04_01-00_00_00.vma")
+	if list, err := Ingest(t.Context(), r, []string{file}, o); err != nil || len(list) != 1 {
+		t.Errorf("a forgotten archive that is named makes %d snapshots, %v", len(list), err)
+	}
+	if err := ingestDir(); err != nil || len(skipped) != 5 {
+		t.Errorf("skipped %q, %v", skipped, err)
+	}
 	o.Name = "web"
 	wants(t, ingestDir(), "of different guests", "--name web")
 }

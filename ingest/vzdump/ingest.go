@@ -41,9 +41,12 @@ type Options struct {
 	Progress *ingest.Progress
 	Warn     func(string)                                  // is told what a person should know; may be nil
 	Skipped  func(archive string, snapshot *repo.Snapshot) // is told what a directory holds and the repository has; may be nil
-	// Wanted tells which archives of a directory that the repository does not have
+	// Forgotten is told which archives of a directory are not read because their
+	// snapshots were forgotten; may be nil.
+	Forgotten func(archive string, forgotten repo.ForgottenArchive)
+	// Wanted tells which archives of a directory that the repository never had
 	// are to be read, by the times of all of one source, in their order: not those
-	// that were forgotten and would be again. It may be nil: all are.
+	// that would be forgotten at once. It may be nil: all are.
 	Wanted func(ctx context.Context, source string, times []time.Time) ([]bool, error)
 	Passed func(archive string) // is told which are not wanted; may be nil
 }
@@ -156,7 +159,9 @@ func (o *Options) oneGuest(list []*archive) error {
 	return nil
 }
 
-// newIn lists the archives in a directory that the repository does not have.
+// newIn lists the archives in a directory that the repository does not have, and
+// did not have: what was forgotten stays forgotten, else each run would bring it back,
+// as the latest snapshot of its source.
 // What does not have a name as vzdump gives it to what it has finished is none.
 func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*archive, err error) {
 	entries, err := os.ReadDir(dir)
@@ -164,6 +169,10 @@ func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*
 		return nil, fmt.Errorf("directory %q: %w", dir, ingest.Bare(err))
 	}
 	have, err := o.known(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	forgotten, err := o.forgotten(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +188,15 @@ func (o *Options) newIn(ctx context.Context, r *repo.Repo, dir string) (list []*
 		}
 		archives++
 		if err == nil {
-			if s := have[a.source(o)+"\x00"+identity(a.path, info)]; s != nil {
+			key := a.source(o) + "\x00" + identity(a.path, info)
+			if s := have[key]; s != nil {
 				o.Skipped(a.path, s)
+				continue
+			}
+			if f, gone := forgotten[key]; gone {
+				if o.Forgotten != nil {
+					o.Forgotten(a.path, f)
+				}
 				continue
 			}
 			sizes[a] = info.Size()
@@ -256,4 +272,20 @@ func (o *Options) known(ctx context.Context, r *repo.Repo) (map[string]*repo.Sna
 		}
 	}
 	return have, nil
+}
+
+// forgotten are the archives whose snapshots were forgotten, by source and identity.
+func (o *Options) forgotten(ctx context.Context, r *repo.Repo) (map[string]repo.ForgottenArchive, error) {
+	list, err := r.ForgottenArchives(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		o.Warn(fmt.Sprintf("archives that were forgotten may be read again: %v", err))
+	}
+	gone := map[string]repo.ForgottenArchive{}
+	for _, f := range list {
+		gone[f.Source+"\x00"+f.Archive] = f
+	}
+	return gone, nil
 }
