@@ -2,26 +2,43 @@ package repo
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"vaultfs/repo/format"
 )
 
-// condemn lists packs that are to be removed as condemned, and takes others back.
-// The publish raises the epoch, which the condemned packs carry: who opens a lease
-// from then on does not rely on them.
+// maxCondemned bounds the packs that a head calls condemned or removed: 44 bytes
+// each, of a head that everybody reads. Tests lower it.
+var maxCondemned = 1 << 19
+
+// condemn lists packs that are to be removed as condemned, the first ones if there
+// is not room for all, and takes others back. The publish raises the epoch, which
+// the condemned packs carry: who opens a lease from then on does not rely on them.
 func (c *collector) condemn(ctx context.Context, dead, back []format.PackHash) error {
-	slices.SortFunc(dead, format.PackHash.Compare)
 	slices.SortFunc(back, format.PackHash.Compare)
-	_, err := c.repo.publish(ctx, c.held, func(h *format.Head) bool {
+	h, err := c.repo.publish(ctx, c.held, func(h *format.Head) bool {
 		changed := editDamaged(c.damaged, nil)(h)
-		changed = editCondemned(dead, back)(h) || changed
+		room := max(0, maxCondemned-len(h.Condemned)-len(h.Removed))
+		changed = editCondemned(dead[:min(room, len(dead))], back)(h) || changed
 		if changed {
 			h.Epoch++
 		}
 		return changed
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	left := 0
+	for _, hash := range dead {
+		if h.CondemnedIn(hash) == 0 && !has(h.Removed, hash) {
+			left++
+		}
+	}
+	if left > 0 {
+		c.result.Unfinished = fmt.Sprintf("more is unused than is removed at a time; %d packs are left", left)
+	}
+	return nil
 }
 
 // editCondemned is an edit for publish. Packs that it condemns carry the epoch

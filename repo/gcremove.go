@@ -119,8 +119,8 @@ func (r *removal) idle(back []format.PackHash) bool {
 }
 
 // publishRemoval publishes what was decided, unless another collector has
-// published since the head was read. Publishes of writers do not matter. Also
-// when nothing was decided a publish precedes a deletion: a writer whose lease
+// published since the head was read. Publishes of writers do not matter, unless
+// they tell of damage in a pack that something else was given up for. Also when nothing was decided a publish precedes a deletion: a writer whose lease
 // was broken, and who did not know it when he looked, fails to list his packs.
 func (c *collector) publishRemoval(ctx context.Context, r *removal, back []format.PackHash) (bool, error) {
 	for {
@@ -134,11 +134,13 @@ func (c *collector) publishRemoval(ctx context.Context, r *removal, back []forma
 		if h.Epoch != r.survey.head.Epoch {
 			return false, nil
 		}
+		if r.distrusts(h) {
+			return false, nil
+		}
 		r.edit(h, back)
 		h.Epoch++
 		h.Seq++
-		name := headObject(h.Seq)
-		err = c.repo.store.Put(ctx, name, h.Encode(newSalt(), c.repo.headKey, name))
+		err = c.repo.putHead(ctx, h)
 		if errors.Is(err, store.ErrExists) {
 			continue
 		}
@@ -152,6 +154,16 @@ func (c *collector) publishRemoval(ctx context.Context, r *removal, back []forma
 		}
 		return true, c.repo.dropOldHeads(ctx, h.Seq)
 	}
+}
+
+// distrusts tells whether a head calls a pack damaged that was good when it was
+// decided what goes.
+func (r *removal) distrusts(h *format.Head) bool {
+	packs := r.survey.view.Packs()
+	return slices.ContainsFunc(h.Damaged, func(p format.PackHash) bool {
+		i, listed := packs.Find(p)
+		return listed && r.survey.grades[i] <= condemned
+	})
 }
 
 // edit makes of a head what was decided.

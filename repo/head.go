@@ -89,13 +89,23 @@ func (r *Repo) publish(ctx context.Context, held func(context.Context) error, ed
 			return h, r.dropOldHeads(ctx, h.Seq)
 		}
 		h.Seq++
-		name := headObject(h.Seq)
-		err = r.store.Put(ctx, name, h.Encode(newSalt(), r.headKey, name))
+		err = r.putHead(ctx, h)
 		if err != nil && !errors.Is(err, store.ErrExists) {
 			return nil, fmt.Errorf("publishing the index: %w", err)
 		}
 		// Whether it was made or not, the newest head decides.
 	}
+}
+
+// putHead stores a head, unless there is one of its number. One that is too large
+// would be read by nobody.
+func (r *Repo) putHead(ctx context.Context, h *format.Head) error {
+	name := headObject(h.Seq)
+	b := h.Encode(newSalt(), r.headKey, name)
+	if len(b) > format.MaxHeadSize {
+		return fmt.Errorf("it has %d bytes, more than %d", len(b), format.MaxHeadSize)
+	}
+	return r.store.Put(ctx, name, b)
 }
 
 // dropOldHeads deletes the heads that are out of force but the last one, which

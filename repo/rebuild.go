@@ -226,8 +226,8 @@ func (r *Repo) rewriteLostIndex(ctx context.Context) error {
 // anybody else writes or collects, and with ErrNewerFormat if a newer version
 // wrote anything that is met. Snapshots and marks of forgotten ones are not
 // touched, and a pack that was condemned or known to be damaged stays so; one
-// that a collector had taken out of the index and not yet deleted is in it
-// again, for the next collector to remove.
+// that a collector had taken out of the index and not yet deleted is condemned
+// in the new one, for the next collector to remove.
 func (r *Repo) RebuildIndex(ctx context.Context) error { return r.RebuildIndexTelling(ctx, nil) }
 
 // RebuildIndexTelling is RebuildIndex, and tells how many of how many packs it
@@ -297,8 +297,7 @@ func (r *Repo) rebuildUnder(ctx context.Context, id format.SnapshotID, lease *st
 	if err := lease.Held(ctx); err != nil {
 		return err
 	}
-	name := headObject(h.Seq)
-	if err := r.store.Put(ctx, name, h.Encode(newSalt(), r.headKey, name)); err != nil {
+	if err := r.putHead(ctx, h); err != nil {
 		return fmt.Errorf("publishing the index: %w", err)
 	}
 	return r.deleteAll(ctx, old)
@@ -333,11 +332,14 @@ func (r *Repo) onlyLease(ctx context.Context, own string) error {
 }
 
 // nextHead is an empty head behind all that exist. What the newest that can be
-// read says of condemned and damaged packs is taken over. Its epoch is above
-// that of every other and of every lease, so that whoever began before is told
-// from whoever begins now.
+// read says of condemned and damaged packs is taken over, and what it calls removed
+// is condemned: nobody may come to rely on a file that a collector, stopped for
+// long and its lease broken, still deletes. Its epoch is above that of every
+// other and of every lease, so that whoever began before is told from whoever
+// begins now.
 func (r *Repo) nextHead(ctx context.Context, seqs []uint64) (*format.Head, error) {
 	h := &format.Head{Seq: 1, Epoch: 1}
+	var removed []format.PackHash
 	for _, seq := range seqs {
 		h.Seq = seq + 1
 		old, err := r.readHead(ctx, seq)
@@ -347,9 +349,14 @@ func (r *Repo) nextHead(ctx context.Context, seqs []uint64) (*format.Head, error
 		if err == nil {
 			h.Epoch, h.Condemned, h.Damaged = max(h.Epoch, old.Epoch+1), old.Condemned, old.Damaged
 			h.Read, h.Write, h.GC = old.Read, old.Write, old.GC
+			removed = old.Removed
 		}
 	}
-	return h, r.raiseEpoch(ctx, h)
+	err := r.raiseEpoch(ctx, h)
+	if editCondemned(removed, nil)(h) {
+		h.Epoch++
+	}
+	return h, err
 }
 
 // raiseEpoch raises a head's epoch above those that leases state: where all
