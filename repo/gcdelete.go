@@ -8,21 +8,23 @@ import (
 	"vaultfs/repo/store"
 )
 
-// delete deletes what nobody can come to need: files that were there before the
-// publish, that the new head does not list and whose session had no lease, and
-// the manifests of forgotten snapshots.
+// delete deletes what nobody can come to need: the manifests of forgotten
+// snapshots, and files that were there before the publish, that the new head does
+// not list and whose session had no lease. The manifests go first, so that one
+// that is still there when this is interrupted is not taken for a snapshot with
+// holes by a collector that sees a lease which names it.
 func (c *collector) delete(ctx context.Context, r *removal) error {
 	if r.survey.unreadable() != nil {
 		return nil
 	}
 	d := &deleter{collector: c, removal: r}
+	if err := d.manifests(ctx); err != nil {
+		return err
+	}
 	if err := d.packs(ctx); err != nil {
 		return err
 	}
-	if err := d.runs(ctx); err != nil {
-		return err
-	}
-	return d.manifests(ctx)
+	return d.runs(ctx)
 }
 
 // A deleter deletes what a removal has made free.
@@ -115,6 +117,9 @@ func (d *deleter) runs(ctx context.Context) error {
 func (d *deleter) manifests(ctx context.Context) error {
 	s := d.survey
 	d.keepReadTimes(ctx)
+	for _, r := range s.forgotten {
+		d.total += r.file.Size
+	}
 	for _, r := range s.forgotten {
 		if err := d.file(ctx, r.file); err != nil {
 			return err

@@ -23,6 +23,10 @@ var (
 	markWorkers = 4
 )
 
+// maxLost bounds the lost chunks that are known from each other. What is lost
+// beyond may count more than once.
+const maxLost = 1 << 20
+
 // maxBlocked bounds the damage that a plan names.
 const maxBlocked = 100
 
@@ -163,8 +167,10 @@ func (m *marker) markData() error {
 	lost := func(until int) {
 		for ; next < until; next++ {
 			if id := ids[next]; !m.doomed && !m.lost[id] {
-				m.lost[id] = true
 				m.needed.lost++
+				if len(m.lost) < maxLost {
+					m.lost[id] = true
+				}
 			}
 		}
 	}

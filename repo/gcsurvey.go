@@ -35,6 +35,10 @@ type survey struct {
 	marked     map[format.SnapshotID]store.Info // their files
 	remembered map[format.SnapshotID]bool       // whose marks name an archive and are to stay
 	works      []work
+	named      map[format.SnapshotID]bool // by leases
+	owners     map[format.SnapshotID]bool // of leases
+	unclear    *SessionInfo               // see unreadable
+	blockers   map[uint64]*SessionInfo    // see blocker: by epoch, as far as it was asked
 	// roots are the manifests that are kept, and forgotten those that are removed.
 	roots     []root
 	forgotten []root
@@ -205,7 +209,24 @@ func (s *survey) listLeases(ctx context.Context, r *Repo, living bool) error {
 			fresh++
 		}
 		if !first && fresh == 0 {
+			s.noteNames()
 			return nil
+		}
+	}
+}
+
+// noteNames notes whose the leases are and what they name: there may be many, and
+// more that is asked about.
+func (s *survey) noteNames() {
+	s.named, s.owners, s.blockers = map[format.SnapshotID]bool{}, map[format.SnapshotID]bool{}, map[uint64]*SessionInfo{}
+	for i, w := range s.works {
+		s.owners[w.id] = true
+		if w.lease == nil {
+			s.unclear = &s.works[i].SessionInfo
+			continue
+		}
+		for _, id := range w.lease.Snapshots {
+			s.named[id] = true
 		}
 	}
 }
@@ -266,28 +287,32 @@ func newRoot(id format.SnapshotID, m *format.Manifest, file store.Info) root {
 
 // leased tells whether a lease names a snapshot, or may name it.
 func (s *survey) leased(id format.SnapshotID) bool {
-	return slices.ContainsFunc(s.works, func(w work) bool { return w.lease == nil || slices.Contains(w.lease.Snapshots, id) })
+	return s.named[id] || s.unreadable() != nil
 }
 
 // atWork tells whether there was a lease of a session.
 func (s *survey) atWork(id format.SnapshotID) bool {
-	return slices.ContainsFunc(s.works, func(w work) bool { return w.id == id })
+	return s.owners[id]
 }
 
 // unreadable returns a session whose lease cannot be read. It may be one that is
 // just being committed.
 func (s *survey) unreadable() *SessionInfo {
-	for i := range s.works {
-		if s.works[i].lease == nil {
-			return &s.works[i].SessionInfo
-		}
-	}
-	return nil
+	return s.unclear
 }
 
 // blocker returns a writer that may rely on a pack which was condemned in an
 // epoch: one whose lease states an epoch below that.
 func (s *survey) blocker(epoch uint64) *SessionInfo {
+	who, known := s.blockers[epoch]
+	if !known {
+		who = s.findBlocker(epoch)
+		s.blockers[epoch] = who
+	}
+	return who
+}
+
+func (s *survey) findBlocker(epoch uint64) *SessionInfo {
 	for i, w := range s.works {
 		switch {
 		case w.lease == nil:
