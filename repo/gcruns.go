@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"vaultfs/repo/format"
@@ -29,6 +30,9 @@ const (
 // the new one before it is published: collectors do not work at the same time,
 // and one whose lease was broken deletes nothing from then on.
 func (c *collector) shrinkRuns(ctx context.Context) error {
+	if c.last.survey.unreadable() != nil {
+		return nil // files of packs that are gone may still be there
+	}
 	h, err := c.sync(ctx)
 	if err != nil || !c.worthShrinking(h) {
 		return err
@@ -40,6 +44,9 @@ func (c *collector) shrinkRuns(ctx context.Context) error {
 			n = len(rest)
 		}
 		err := sh.session(ctx, rest[:n])
+		if isDamage(err) {
+			sh.repo.warn(fmt.Sprintf("%v; index runs that list packs which are gone stay as they are. `vaultfs verify` tells what is damaged", err))
+		}
 		if isDamage(err) || errors.Is(err, ErrNoSpace) {
 			return sh.undo(ctx) // no run has to be written anew
 		}
@@ -84,7 +91,7 @@ func (sh *shrinker) session(ctx context.Context, names []format.RunName) error {
 		dropped++
 		sh.drop = append(sh.drop, n)
 		run = run.Only(func(p format.RunPack) bool { return !has(sh.head.Removed, p.Hash) })
-		if fresh != nil && len(fresh.Entries)+len(run.Entries) > runEntries {
+		if fresh != nil && !fit(fresh, run) {
 			if err := sh.put(ctx, names[0].Session, fresh); err != nil {
 				return err
 			}
@@ -201,6 +208,12 @@ func (sh *shrinker) deleteRuns(ctx context.Context, names []format.RunName) erro
 		sh.result.Deleted += size
 	}
 	return nil
+}
+
+// fit tells whether one run has room for what two list. There are many sessions in
+// the runs of an index that was made anew.
+func fit(a, b *format.Run) bool {
+	return len(a.Entries)+len(b.Entries) <= runEntries && len(a.Sessions)+len(b.Sessions) <= format.MaxRunSessions
 }
 
 // joinRuns adds what a run lists to another one; nil is one that lists nothing.
