@@ -58,10 +58,10 @@ fuzz: ## fuzz every decoder for 20 s each
 # What grows with a repository: time and memory of gc, verify and look-ups on one
 # of 10 million chunks in 1,000 snapshots. It takes 3 GB, twice for a while.
 BENCH ?= .cache/bench
-histories: ## run 10,000 random histories of sessions, collections, crashes and broken leases (ten minutes)
+histories: ## run 10,000 random histories of sessions, collections, crashes and broken leases (ten minutes on an idle core, or more)
 	@set -o pipefail; VAULTFS_HISTORIES=$${VAULTFS_HISTORIES:-10000} $(GO) test $(TAGS) -count=1 -timeout 4h -v -run '^TestHistories$$' ./repo | grep -v '=== RUN\|--- PASS: TestHistories/'
 
-mutants: ## prove that the histories catch each rule of collecting that is left out (half an hour)
+mutants: ## prove that the histories catch each rule of collecting that is left out (hours)
 	@set -o pipefail; VAULTFS_MUTANTS=$${VAULTFS_MUTANTS:-.} $(GO) test $(TAGS) -count=1 -timeout 4h -v -run '^TestMutants$$' ./repo | grep -v '=== RUN'
 
 bench-big: build ## make a repository of 10 million chunks, and measure gc, verify and look-ups on it (half an hour)
