@@ -36,6 +36,7 @@ func TestCollectionSentence(t *testing.T) {
 	for want, c := range map[string]repo.GCResult{
 		"freed 0 B in 0s: nothing had to be removed":                                                      {},
 		"freed 2.0 KiB in 0s: 1 pack removed":                                                             {Freed: 2048, Packs: 1},
+		"freed 7.2 KiB in 0s: no pack had to be removed, 92 B written":                                    {Freed: 7373, Written: 92},
 		"freed 1.0 MiB in 0s: 3 packs and 2 forgotten snapshots removed, 5 B written":                     {Freed: 1 << 20, Packs: 3, Manifests: 2, Written: 5},
 		"freed nothing, it takes 1.0 KiB more for now, in 0s: nothing had to be removed, 1.0 KiB written": {Freed: -1024, Written: 1024},
 	} {

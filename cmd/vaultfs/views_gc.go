@@ -121,8 +121,11 @@ func (c collection) sentence() string {
 		did = append(did, count(int64(c.Manifests), "forgotten snapshot"))
 	}
 	what := "nothing had to be removed"
-	if len(did) > 0 {
+	switch {
+	case len(did) > 0:
 		what = strings.Join(did, " and ") + " removed"
+	case c.Freed > 0: // index runs were put together, or what killed sessions left is gone
+		what = "no pack had to be removed"
 	}
 	if c.Written > 0 {
 		what += ", " + iec(c.Written) + " written"
