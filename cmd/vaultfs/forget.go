@@ -42,7 +42,8 @@ not count, and a machine that was off for a month loses nothing. Days, weeks and
 so on are those of this host's time zone. Of a source these stay whatever the rule
 says, unless --allow-last is given: the last snapshot, the one with the latest
 time, the newest that was verified, and, if something of the source could not be
-read for the last one, the newest that is whole.
+read for the last one, the newest that is whole. No snapshot is forgotten for the
+sake of another in which verify has found damage.
 
 Times are not trusted blindly. A snapshot makes another one superfluous only if
 it came after it, has a later time, and that time is in order: not in the future,

@@ -47,7 +47,10 @@ without copying goes first.
 
 If a snapshot, or a list of what one needs, cannot be read, it could need
 anything: then nothing that might be needed is removed, and the status is 4. What
-a newer version wrote has the same effect, with status 1.`,
+a newer version wrote has the same effect, with status 1.
+
+With --json the plan and what was done are one line {"event":"gc",…} at the end;
+sizes are in bytes.`,
 		Example: `  vaultfs gc --dry-run
   vaultfs gc
   vaultfs gc --max-unused 0%                  free the last byte, whatever it costs

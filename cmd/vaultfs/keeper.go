@@ -32,6 +32,7 @@ func (p *sourcePlan) forgotten() (list []*repo.Snapshot) {
 // A keeper decides what is kept of sources.
 type keeper struct {
 	verified func(*repo.Snapshot) bool
+	damaged  func(*repo.Snapshot) bool
 	now      time.Time
 	rule     func(kind, source string) (rule retention.Rule, whose string)
 	options  retention.Options
@@ -49,7 +50,11 @@ func (a *app) newKeeper(ctx context.Context, r *repo.Repo) (*keeper, error) {
 	if err != nil {
 		a.print.warn(err.Error())
 	}
-	return &keeper{verified: func(s *repo.Snapshot) bool { return !ledger.Verified(s).IsZero() }, now: time.Now()}, nil
+	return &keeper{
+		verified: func(s *repo.Snapshot) bool { return !ledger.Verified(s).IsZero() },
+		damaged:  func(s *repo.Snapshot) bool { return !ledger.Damaged(s).IsZero() },
+		now:      time.Now(),
+	}, nil
 }
 
 // byPolicy makes the keeper take the rules of the policy in force.
@@ -80,7 +85,8 @@ func (k *keeper) plan(snapshots []*repo.Snapshot) (*sourcePlan, error) {
 		if s.Seq > newest.Seq {
 			newest = s
 		}
-		list = append(list, retention.Snapshot{ID: s.ID, Seq: s.Seq, Time: s.Time, Tags: s.Tags, Verified: k.verified(s), Partial: partial(s)})
+		list = append(list, retention.Snapshot{ID: s.ID, Seq: s.Seq, Time: s.Time, Tags: s.Tags,
+			Verified: k.verified(s), Partial: partial(s), Damaged: k.damaged(s)})
 	}
 	p := &sourcePlan{source: newest.Source, kind: newest.Kind}
 	rule, whose := k.rule(p.kind, p.source)

@@ -56,7 +56,8 @@ hold heals the older snapshots too. What stays lost goes with the snapshots
 that need it: vaultfs forget.
 
 The exit status is 4 as long as anything is damaged or lost, and 0 when all is
-whole.`,
+whole. With --json one line {"event":"summary",…} has what was found, set aside,
+healed and lost; "whole" is true when all is.`,
 		Example: `  vaultfs repair --dry-run
   vaultfs repair
   vaultfs repair --from /mnt/offsite/vault --from-password-file /root/offsite.pw`,

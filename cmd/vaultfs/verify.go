@@ -106,7 +106,10 @@ be proved by this one: it is named, and the exit status is 1. To heal data, back
 the same sources up again while they still hold it: what is known to be damaged
 is stored anew.
 
-The local copy of the index is not used: what is proved is the repository.`,
+The local copy of the index is not used: what is proved is the repository.
+
+With --json one line {"event":"summary",…} has all findings, and, if data were
+read, in "turn" how far reading has come round all packs.`,
 		Example: `  vaultfs verify
   vaultfs verify --read-data
   vaultfs verify --sample 5%        (every night: all is read every 20 days)

@@ -17,6 +17,7 @@ type Snapshot struct {
 	Tags     []string
 	Verified bool // it was proved that it can be restored
 	Partial  bool // something of the source could not be read when it was made
+	Damaged  bool // something of it was found lost
 }
 
 // A Decision is what becomes of a snapshot.
@@ -27,7 +28,7 @@ type Decision struct {
 	// Protected: no part of the rule keeps it, but it is the last of its source, by
 	// number or by time, or the newest that was verified or that is whole.
 	Protected bool
-	Doubt     string // what is wrong with its time; "" if nothing is
+	Doubt     string // why it displaces none: what is wrong with it or its time; "" if nothing is
 }
 
 // Options say how to look at the times.
@@ -89,9 +90,9 @@ type moment struct {
 	decision *Decision
 	// at is the time that it is taken for, in the location. The zero time is
 	// before all.
-	at      time.Time
-	inOrder bool // its time is: it displaces others
-	future  bool
+	at        time.Time
+	displaces bool // its time is in order, and nothing of it is lost
+	future    bool
 	// witness is, of one that is older than what was there already, the last of that
 	// whose time is in order.
 	witness *Decision
@@ -120,8 +121,11 @@ func (a *applied) lay(now time.Time, location *time.Location, o Options) {
 		case last != nil && m.at.Before(last.at):
 			m.decision.Doubt = fmt.Sprintf("its time is before that of %.8s, which was there already", last.decision.ID)
 			m.witness = last.decision
+		case m.decision.Damaged:
+			m.decision.Doubt = "something of it is lost"
+			last = m
 		default:
-			m.inOrder, last = true, m
+			m.displaces, last = true, m
 		}
 	}
 }
@@ -135,18 +139,28 @@ func (m *moment) keep(reason string) {
 // in the future: an archive of an earlier time that is imported must not push out
 // what is newer.
 func (a *applied) keepLast() {
-	last := map[*Decision]bool{}
-	for i := range min(a.rule.Last, len(a.decisions)) {
-		d := &a.decisions[len(a.decisions)-1-i]
-		d.Keep = true
-		d.Reasons = append(d.Reasons, fmt.Sprintf("last %d of %d", i+1, a.rule.Last))
-		last[d] = true
+	byNumber := make([]*Decision, 0, len(a.decisions))
+	for i := range a.decisions {
+		byNumber = append(byNumber, &a.decisions[len(a.decisions)-1-i])
 	}
-	latest := a.latest()
-	for i, d := range latest[:min(a.rule.Last, len(latest))] {
-		if !last[d] {
+	a.countLast(byNumber, "")
+	a.countLast(a.latest(), lastByTime)
+}
+
+// countLast keeps the first of a list that were not kept yet, and says in what
+// order they are the last. What is damaged is not counted.
+func (a *applied) countLast(list []*Decision, how string) {
+	counted := 0
+	for _, d := range list {
+		if counted == a.rule.Last {
+			break
+		}
+		if !d.Damaged {
+			counted++
+		}
+		if !d.Keep {
 			d.Keep = true
-			d.Reasons = append(d.Reasons, fmt.Sprintf("last %d of %d%s", i+1, a.rule.Last, lastByTime))
+			d.Reasons = append(d.Reasons, fmt.Sprintf("last %d of %d%s", max(counted, 1), a.rule.Last, how))
 		}
 	}
 }
@@ -187,7 +201,7 @@ func (a *applied) keepPeriod(p period) {
 		if newer < count && !displaced {
 			m.keep(p.name + " " + m.label(p))
 		}
-		if m.inOrder && !displaced {
+		if m.displaces && !displaced {
 			later = slices.Insert(later, newer, piece)
 		}
 	}
@@ -206,7 +220,7 @@ func (a *applied) keepWithin() {
 	}
 	var newest time.Time // none: there is nothing to count from, and all stays
 	for _, m := range a.line {
-		if m.inOrder {
+		if m.displaces {
 			newest = m.at
 		}
 	}

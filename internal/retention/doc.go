@@ -14,6 +14,9 @@
 //   - and a time that is in order itself: not in the future, and not before that
 //     of a snapshot with a lower number (those in the future aside).
 //
+// One in which damage was found displaces nothing either, and is not counted as one
+// of the last: no snapshot is to go for another of which something is lost.
+//
 // Where clocks are right that changes nothing. Where one is wrong, or somebody
 // who may add snapshots but not remove any chooses their times, too much is kept
 // rather than too little:

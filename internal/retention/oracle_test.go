@@ -107,3 +107,21 @@ func TestNewestWholeStays(t *testing.T) {
 	list[0].Partial, list[1].Partial = true, true // there is none
 	mustKeep(t, kept(t, Rule{Last: 1}, list, "2026-11-21", time.UTC), "4: last 1 of 1")
 }
+
+// A snapshot of which something is lost displaces no other, and is displaced.
+func TestDamagedOnesDisplaceNothing(t *testing.T) {
+	list := source(t, "2026-11-18T02:00", "2026-11-19T02:00", "2026-11-19T14:00", "2026-11-20T02:00")
+	list[2].Damaged, list[3].Damaged = true, true
+	mustKeep(t, kept(t, Rule{Daily: 1}, list, "2026-11-21", time.UTC),
+		"2: daily 2026-11-19", "3: daily 2026-11-19", "4: daily 2026-11-20")
+	mustKeep(t, kept(t, Rule{Last: 1}, list, "2026-11-21", time.UTC), "2: last 1 of 1", "3: last 1 of 1", "4: last 1 of 1")
+	mustKeep(t, kept(t, Rule{Within: day}, list, "2026-11-21", time.UTC), "1: within 1d", "2: within 1d", "3: within 1d", "4: within 1d")
+	list = append(list, source(t, "2026-11-18", "2026-11-18", "2026-11-18", "2026-11-18", "2026-11-20T14:00")[4])
+	mustKeep(t, kept(t, Rule{Daily: 1, Last: 1}, list, "2026-11-21", time.UTC), "5: last 1 of 1, daily 2026-11-20")
+	for i := range list {
+		list[i].Damaged = true
+	}
+	if got := kept(t, Rule{Daily: 1}, list, "2026-11-21", time.UTC); len(got) != len(list) {
+		t.Errorf("all are damaged, and kept is only %q", got)
+	}
+}

@@ -55,7 +55,9 @@ func drawOne(t *rapid.T, when time.Time) Snapshot {
 func drawAny(t *rapid.T) []Snapshot {
 	list := drawHonest(t)
 	for range rapid.IntRange(0, 15).Draw(t, "others") {
-		list = slices.Insert(list, rapid.IntRange(0, len(list)).Draw(t, "place"), drawOne(t, drawForged(t, list)))
+		one := drawOne(t, drawForged(t, list))
+		one.Damaged = rapid.IntRange(0, 5).Draw(t, "damaged") == 0
+		list = slices.Insert(list, rapid.IntRange(0, len(list)).Draw(t, "place"), one)
 	}
 	return number(list)
 }
