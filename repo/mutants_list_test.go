@@ -74,7 +74,7 @@ var mutants = []mutant{
 		old: "err = s.listMarks(ctx, c.repo)\n\t}\n\tif err == nil {\n\t\terr = s.listLeases(ctx, c.repo, c.options.DryRun)\n\t}", new: "err = s.listLeases(ctx, c.repo, c.options.DryRun)\n\t}\n\tif err == nil {\n\t\terr = s.listMarks(ctx, c.repo)\n\t}"},
 	{name: "manifests are listed before the leases", rule: "8", file: "gcsurvey.go",
 		old: "err = s.listLeases(ctx, c.repo, c.options.DryRun)\n\t}\n\tif err == nil {\n\t\terr = s.listManifests(ctx, c.repo)\n\t}",
-		new: "works := &survey{}\n\t\tif err = works.listLeases(ctx, c.repo, c.options.DryRun); err == nil {\n\t\t\ts.works = works.works\n\t\t\terr = s.listManifests(ctx, c.repo)\n\t\t}\n\t}\n\tif err == nil {\n\t\ts.works = nil\n\t\terr = s.listLeases(ctx, c.repo, c.options.DryRun)\n\t}"},
+		new: "works := &survey{}\n\t\tif err = works.listLeases(ctx, c.repo, c.options.DryRun); err == nil {\n\t\t\ts.works, s.named, s.owners, s.unclear, s.blockers = works.works, works.named, works.owners, works.unclear, works.blockers\n\t\t\terr = s.listManifests(ctx, c.repo)\n\t\t}\n\t}\n\tif err == nil {\n\t\ts.works = nil\n\t\terr = s.listLeases(ctx, c.repo, c.options.DryRun)\n\t}"},
 	{name: "the head is read last", rule: "8", file: "gcsurvey.go",
 		old: "s.view.Close()\n\ts.view = view\n\ts.unlisted", new: "s.view.Close()\n\ts.head, s.view = newest, view\n\ts.unlisted"},
 	{name: "leases are listed once", rule: "8", file: "gcsurvey.go",
@@ -98,6 +98,8 @@ var mutants = []mutant{
 		old: "return !drop[e.Pack] && s.grades[e.Pack] <= condemned", new: "return (!drop[e.Pack] || len(places) > 1) && s.grades[e.Pack] <= condemned"},
 	{name: "the step does not begin again when another collector has published", rule: "8", file: "gcremove.go",
 		old: "if h.Epoch != r.survey.head.Epoch {", new: "if false {"},
+	{name: "damage that a writer told meanwhile does not matter", rule: "8", file: "gcremove.go", test: "^TestDamageIsTold",
+		old: "if r.distrusts(h) {", new: "if false {"},
 	{name: "removing counts before it is seen in the newest head", rule: "8", file: "gcremove.go",
 		old: "if c.repo.newestSeq(ctx) != h.Seq {", new: "if false {"},
 	{name: "removing publishes nothing when it only deletes", rule: "9", file: "gcremove.go",
@@ -114,8 +116,14 @@ var mutants = []mutant{
 		old: "if err := d.packs(ctx); err != nil {", new: "if err := error(nil); err != nil {"},
 	{name: "forgotten manifests stay", rule: "9", file: "gcdelete.go",
 		old: "if err := d.file(ctx, r.file); err != nil {", new: "if err := error(nil); err != nil {"},
+	{name: "forgotten manifests go after what they need", rule: "9", file: "gcdelete.go", test: "^TestForgottenManifestsGo",
+		old: "\tif err := d.manifests(ctx); err != nil {\n\t\treturn err\n\t}\n\tif err := d.packs(ctx); err != nil {\n\t\treturn err\n\t}\n\treturn d.runs(ctx)\n",
+		new: "\tif err := d.packs(ctx); err != nil {\n\t\treturn err\n\t}\n\tif err := d.runs(ctx); err != nil {\n\t\treturn err\n\t}\n\treturn d.manifests(ctx)\n"},
 	{name: "the mark goes before the manifest", rule: "9", file: "gcdelete.go",
 		old: "if err := d.file(ctx, r.file); err != nil {", new: "_ = d.repo.store.Delete(ctx, forgottenObject(r.id))\n\t\tif err := d.file(ctx, r.file); err != nil {"},
+
+	{name: "the index is made anew with what was taken out of it", rule: "repair", file: "rebuild.go", test: "^TestIndexIsMadeAnew",
+		old: "if editCondemned(removed, nil)(h) {", new: "if removed == nil {"},
 
 	// What the model did not have: the power fails.
 	{name: "a deletion is not durable", rule: "crash", file: "store/publish.go",
