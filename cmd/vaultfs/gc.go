@@ -57,6 +57,9 @@ sizes are in bytes.`,
   vaultfs gc --for 30m --max-rewrite 50G      no longer, and no more to copy, than that`,
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("for") && o.For <= 0 {
+				return usage(c, "--for %v leaves no time: give one such as 30m", o.For)
+			}
 			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.collect(c.Context(), r, o) })
 		},
 	}

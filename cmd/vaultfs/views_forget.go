@@ -42,7 +42,7 @@ type forgetEntryJSON struct {
 	Tags        []string  `json:"tags"`
 	Keep        bool      `json:"keep"`
 	Reasons     []string  `json:"reasons"`
-	Doubt       string    `json:"doubt"` // what is wrong with its time
+	Doubt       string    `json:"doubt"` // why it makes no other superfluous
 }
 
 // forgotJSON ends forget.
