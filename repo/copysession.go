@@ -19,7 +19,7 @@ func (r *Repo) newCopySession(ctx context.Context, kind format.LeaseKind, purpos
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{repo: r, id: newSnapshotID(), epoch: h.Epoch, options: SessionOptions{Verify: true}}
+	s := &Session{repo: r, id: newSnapshotID(), epoch: h.Epoch, options: SessionOptions{Verify: true}, collects: kind == format.GCLease}
 	if s.lease, err = r.openLease(ctx, s.id, format.Lease{Kind: kind, Epoch: h.Epoch, Purpose: purpose}); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"vaultfs/repo/format"
@@ -138,35 +139,42 @@ func (c *collector) carryOut(ctx context.Context) error {
 	}
 	dead, back := c.hashes(c.plan.of(dies)), c.hashes(c.plan.of(comes))
 	if c.tight(ctx) {
-		if err := c.condemn(ctx, dead, back); err != nil {
-			return err
-		}
-		if err := c.removeAndDelete(ctx); err != nil {
+		if err := c.exchange(ctx, dead, back); err != nil {
 			return err
 		}
 		dead, back = nil, nil
+		c.plan.smallestFirst()
 	}
-	moved, err := c.copyPacks(ctx)
-	if err != nil {
-		return err
+	for rest := c.plan.moves; ; {
+		copied, err := c.copyPacks(ctx, &rest)
+		if err != nil {
+			return err
+		}
+		before := c.result.Deleted
+		if err := c.exchange(ctx, append(dead, c.hashes(copied)...), back); err != nil {
+			return err
+		}
+		dead, back = nil, nil
+		if len(rest) == 0 || c.result.Unfinished != "" {
+			break
+		}
+		if c.result.Deleted == before {
+			c.result.Unfinished = fmt.Sprintf("there is no room for more copies before the first ones have made some; %d packs are left to be rewritten", len(rest))
+			break
+		}
 	}
-	if err := c.condemn(ctx, append(dead, c.hashes(moved)...), back); err != nil {
-		return err
-	}
-	if err := c.removeAndDelete(ctx); err != nil {
+	if err := c.endCopying(ctx); err != nil {
 		return err
 	}
 	return c.shrinkRuns(ctx)
 }
 
-// tight tells whether there is so little room that what is wholly unused has to
-// go before anything is copied.
-func (c *collector) tight(ctx context.Context) bool {
-	if len(c.plan.moves) == 0 {
-		return false
+// exchange condemns packs, or takes them back, and deletes what may go by now.
+func (c *collector) exchange(ctx context.Context, dead, back []format.PackHash) error {
+	if err := c.condemn(ctx, dead, back); err != nil {
+		return err
 	}
-	free, _, err := c.repo.store.Free(ctx)
-	return err == nil && free < 2*c.plan.CopyBytes+c.repo.reserve(ctx)
+	return c.removeAndDelete(ctx)
 }
 
 // removeAndDelete takes from the index what may go by now, and deletes it.

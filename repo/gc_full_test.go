@@ -104,3 +104,43 @@ func TestCollectWithoutRoomForCopies(t *testing.T) {
 	}
 	f.mustRead(t, st, snap)
 }
+
+// In a full repository in which no pack is wholly unused, what was copied makes
+// room for more copies, from the reserve on, which sessions leave.
+func TestCollectAFullRepositoryBitByBit(t *testing.T) {
+	defer repo.SmallPacks()()
+	m := store.NewMem()
+	st := memStore(t, m)
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	f := filing{}
+	for i := range 40 {
+		f[fmt.Sprintf("f%02d", i)] = random(uint64(i), 30_000)
+	}
+	all := f.ingest(t, r, "tree/a")
+	for i := range 20 {
+		delete(f, fmt.Sprintf("f%02d", 2*i))
+	}
+	snap := f.ingest(t, r, "tree/a")
+	mustForget(t, r, all)
+	disk := used(t, st) * 16 / 15
+	m.Limit(disk) // what sessions may use of it is used up
+	s := filing{"g": random(99, 30_000)}.session(t, r, "tree/b")
+	if _, err := s.Commit(t.Context(), repo.Info{}); !errors.Is(err, repo.ErrNoSpace) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if err := s.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	result := mustCollect(t, r, everything)
+	if result.Unfinished != "" || result.Plan.Dead.Packs > 1 || result.Freed < 500_000 {
+		t.Errorf("it did %+v, plan %+v", *result, *result.Plan)
+	}
+	if have := sizeOf(t, st, "packs"); have > 20*30_000*11/10 {
+		t.Errorf("%d bytes are left", have)
+	}
+	f.mustRead(t, st, snap)
+	mustVerify(t, r)
+	checkExplained(t, st)
+}

@@ -28,6 +28,7 @@ type collector struct {
 	needed  needed
 	damaged []format.PackHash // in which damage was found on the way
 	last    *removal          // the latest
+	copied  int64             // bytes
 }
 
 // newCollector makes a collector. Its index stays as it is but when it is told.

@@ -27,34 +27,45 @@ const copyWorkers = 2
 type copier struct {
 	*collector
 	mu     sync.Mutex // held while the chunks of a pack are given to the session
-	done   int64      // bytes
+	done   int64      // bytes, of all that was copied
 	copied []int      // packs of which all that is needed is copied
 }
 
-// copyPacks copies what is needed of the packs that are to be rewritten, and
-// returns those of which everything was copied and is listed. Running out of
-// room or of time ends it, and is no error.
-func (c *collector) copyPacks(ctx context.Context) (done []int, err error) {
-	cp := &copier{collector: c}
-	for rest := c.plan.moves; len(rest) > 0; {
+// copyPacks copies what is needed of packs, as many as there is room for, and
+// takes them from the list. It returns those of which everything was copied and is
+// listed. Running out of room or of time ends it, and is no error.
+func (c *collector) copyPacks(ctx context.Context, rest *[]int) (done []int, err error) {
+	cp := &copier{collector: c, done: c.copied}
+	defer func() { c.copied = cp.done }()
+	for len(*rest) > 0 {
 		if c.late() {
-			c.result.Unfinished = fmt.Sprintf("the time was used up; %d packs are left to be rewritten", len(c.plan.moves)-len(done))
-			break
+			c.result.Unfinished = fmt.Sprintf("the time was used up; %d packs are left to be rewritten", len(*rest))
+			return done, nil
 		}
-		n := c.group(rest)
+		n := c.group(*rest, c.room(ctx))
+		if n == 0 && len(done) > 0 {
+			return done, nil // these make room for more
+		}
+		n = max(n, 1)
 		cp.copied = nil
-		err := cp.copyGroup(ctx, rest[:n])
+		err := cp.copyGroup(ctx, (*rest)[:n])
 		if errors.Is(err, ErrNoSpace) {
 			c.discard(ctx)
-			c.result.Unfinished = fmt.Sprintf("there was no room for more copies (%v); %d packs are left to be rewritten", err, len(rest))
-			break
+			c.result.Unfinished = fmt.Sprintf("there was no room for more copies (%v); %d packs are left to be rewritten", err, len(*rest))
+			return done, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		done, rest = append(done, cp.copied...), rest[n:]
+		done, *rest = append(done, cp.copied...), (*rest)[n:]
 	}
-	if len(done) == len(c.plan.moves) {
+	return done, nil
+}
+
+// endCopying puts the runs of the copies together, once all is copied, and counts
+// what was written.
+func (c *collector) endCopying(ctx context.Context) (err error) {
+	if c.result.Unfinished == "" {
 		err = c.session.mergeOwn(ctx)
 	}
 	c.result.Written = c.session.bytesStored.Load()
@@ -64,7 +75,7 @@ func (c *collector) copyPacks(ctx context.Context) (done []int, err error) {
 	if err == nil {
 		c.recordCopies(ctx)
 	}
-	return done, err
+	return err
 }
 
 // recordCopies tells the ledger that the new packs were read back.
@@ -99,11 +110,17 @@ func (c *collector) late() bool {
 	return c.options.For > 0 && time.Since(c.begun) >= c.options.For
 }
 
-// group is how many of the packs are copied before they are listed.
-func (c *collector) group(packs []int) int {
+// group is how many of the packs are copied before they are listed: as many as
+// there is room for.
+func (c *collector) group(packs []int, room int64) int {
+	room -= 3 * packCost // one of each sort
 	var bytes int64
 	for i, p := range packs {
-		if bytes += int64(c.plan.packs[p].used); bytes >= copyGroup {
+		bytes += c.plan.packs[p].takes()
+		if bytes+bytes/int64(packTarget)*packCost > room {
+			return i
+		}
+		if bytes >= copyGroup {
 			return i + 1
 		}
 	}

@@ -218,6 +218,12 @@ func (p *planned) chooseMoves(c *collector, s *survey) {
 	slices.SortStableFunc(p.moves, func(a, b int) int { return cmp.Compare(s.packs[a].written, s.packs[b].written) })
 }
 
+// smallestFirst puts the packs of which the least is copied first. They make the
+// most room for what they take.
+func (p *planned) smallestFirst() {
+	slices.SortStableFunc(p.moves, func(a, b int) int { return cmp.Compare(p.packs[a].used, p.packs[b].used) })
+}
+
 // small tells whether a pack, a file of so many bytes, has room for four times as
 // much. One of tiny chunks is full when it is still a small file.
 func (p *plannedPack) small(bytes int64) bool {
@@ -290,13 +296,9 @@ func (p *planned) written() int64 {
 	if len(p.moves) == 0 {
 		return 0
 	}
-	const (
-		footer = 1 + 32 + 4 + 4 // of a chunk, in a pack
-		pack   = 1500           // without the chunks: most is the sealed secret
-	)
-	bytes := p.CopyBytes + pack*(2+p.CopyBytes/int64(packTarget))
+	bytes := p.CopyBytes + packCost*(2+p.CopyBytes/int64(packTarget))
 	for _, i := range p.moves {
-		bytes += (footer + listing) * int64(p.packs[i].kept)
+		bytes += (footerEntry + listing) * int64(p.packs[i].kept)
 	}
 	return bytes
 }

@@ -130,7 +130,7 @@ func (s *Session) send(p *writtenPack) {
 // its entries to the next run.
 func (s *Session) write(ctx context.Context, p *writtenPack) error {
 	name := packObject(s.id, p.hash)
-	if err := s.repo.checkRoom(ctx, int64(len(p.bytes))); err != nil {
+	if err := s.checkRoom(ctx, int64(len(p.bytes))); err != nil {
 		return fmt.Errorf("writing %s: %w", packLabel(p.hash), err)
 	}
 	if err := s.repo.store.Put(ctx, name, p.bytes); err != nil {

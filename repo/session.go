@@ -56,10 +56,12 @@ type Session struct {
 	lease    *store.Lease
 	epoch    uint64 // that the lease states
 	// wanted, if it is set, tells which chunks are stored; others are only named.
-	wanted  func(chunk.ID) bool
-	secret  seal.Key
-	sealed  []byte // secret, sealed to the repository's identity
-	started time.Time
+	wanted func(chunk.ID) bool
+	// collects is set of a collector's, which may take room from the reserve.
+	collects bool
+	secret   seal.Key
+	sealed   []byte // secret, sealed to the repository's identity
+	started  time.Time
 
 	mu    sync.Mutex
 	items []Item
