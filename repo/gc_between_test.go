@@ -138,6 +138,27 @@ func TestForgottenManifestsGoFirst(t *testing.T) {
 	mustCollect(t, reopen(t, slow), everything)
 }
 
+// What keeps a collection from removing anything is told also when it happens
+// after the plan.
+func TestManifestIsDamagedAfterThePlan(t *testing.T) {
+	defer repo.TinyPacks()()
+	st := memStore(t, store.NewMem())
+	initRepo(t, st)
+	r := openDamaged(t, st)
+	old := filing{"f": random(1, 5000)}.ingest(t, r, "tree/a")
+	kept := filing{"g": random(2, 5000)}.ingest(t, r, "tree/a")
+	mustForget(t, r, old)
+	o := everything
+	o.Planned = func(*repo.GCPlan) {
+		name := "snapshots/" + kept.ID
+		replace(t, st, name, bitFlipped(t, st, name, 50))
+	}
+	result, err := r.GC(t.Context(), o)
+	if err != nil || len(result.Plan.Blocked) != 1 || result.Packs != 0 {
+		t.Errorf("it did %+v (%v)", *result, err)
+	}
+}
+
 // A head names so many packs that are to be removed and no more: the rest is left
 // to the next collection.
 func TestMoreIsUnusedThanAHeadNames(t *testing.T) {

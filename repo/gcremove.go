@@ -51,12 +51,28 @@ func (c *collector) remove(ctx context.Context) (r *removal, err error) {
 			}
 			return err
 		})
-		if err != nil || published {
-			return r, err
+		if err != nil {
+			return nil, err
+		}
+		if published {
+			c.blockedSince(append(slices.Clone(r.survey.unread), c.needed.unread...))
+			return r, nil
 		}
 		if err := pause(ctx, rivalPoll); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// blockedSince tells of what came to keep anything from being removed since the plan
+// was made.
+func (c *collector) blockedSince(blocked []error) {
+	if len(c.plan.Blocked) > 0 {
+		return
+	}
+	c.plan.Blocked = blocked
+	for _, err := range blocked {
+		c.repo.warn(fmt.Sprintf("%v: so nothing is removed that might be needed", err))
 	}
 }
 
