@@ -151,7 +151,7 @@ func (c *collector) carryOut(ctx context.Context) error {
 			return err
 		}
 		before := c.result.Deleted
-		if err := c.exchange(ctx, append(dead, c.hashes(copied)...), back); err != nil {
+		if err := c.exchange(ctx, append(c.hashes(copied), dead...), back); err != nil {
 			return err
 		}
 		dead, back = nil, nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"vaultfs/repo"
 	"vaultfs/repo/store"
@@ -156,6 +157,31 @@ func TestManifestIsDamagedAfterThePlan(t *testing.T) {
 	result, err := r.GC(t.Context(), o)
 	if err != nil || len(result.Plan.Blocked) != 1 || result.Packs != 0 {
 		t.Errorf("it did %+v (%v)", *result, err)
+	}
+}
+
+// That the time was used up is told also when that was found amid the last packs.
+func TestTimeIsUsedUpWhileCopying(t *testing.T) {
+	t.Cleanup(repo.SmallPacks())
+	st := newStore(t)
+	r := newRepo(t, st)
+	for i := range uint64(4) {
+		shared := random(100+i, 5000)
+		source := "tree/" + string(rune('a'+i))
+		mustForget(t, r, filing{"f": shared, "g": random(200+i, 5000)}.ingest(t, r, source))
+		filing{"f": shared}.ingest(t, r, source)
+	}
+	o := everything
+	begin := time.Now()
+	o.For = 2 * time.Second
+	o.Progress = func(p repo.GCProgress) {
+		if p.Phase == "copying" {
+			time.Sleep(time.Until(begin.Add(o.For + 100*time.Millisecond)))
+		}
+	}
+	result := mustCollect(t, r, o)
+	if result.Plan.Rewrite.Packs < 3 || !strings.Contains(result.Unfinished, "the time was used up") {
+		t.Errorf("it did %+v, with the plan %+v", *result, *result.Plan)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"vaultfs/repo/format"
 	"vaultfs/repo/index"
 	"vaultfs/repo/seal"
+	"vaultfs/repo/store"
 )
 
 // copyGroup is how many bytes are copied before what was copied is listed
@@ -29,6 +30,7 @@ type copier struct {
 	mu     sync.Mutex // held while the chunks of a pack are given to the session
 	done   int64      // bytes, of all that was copied
 	copied []int      // packs of which all that is needed is copied
+	left   int        // packs for which there was no time
 }
 
 // copyPacks copies what is needed of packs, as many as there is room for, and
@@ -58,6 +60,10 @@ func (c *collector) copyPacks(ctx context.Context, rest *[]int) (done []int, err
 			return nil, err
 		}
 		done, *rest = append(done, cp.copied...), (*rest)[n:]
+		if cp.left > 0 {
+			c.result.Unfinished = fmt.Sprintf("the time was used up; %d packs are left to be rewritten", cp.left+len(*rest))
+			return done, nil
+		}
 	}
 	return done, nil
 }
@@ -67,6 +73,9 @@ func (c *collector) copyPacks(ctx context.Context, rest *[]int) (done []int, err
 func (c *collector) endCopying(ctx context.Context) (err error) {
 	if c.result.Unfinished == "" {
 		err = c.session.mergeOwn(ctx)
+	}
+	if errors.Is(err, ErrNoSpace) {
+		err = nil // the runs stay as they are
 	}
 	c.result.Written = c.session.bytesStored.Load()
 	for _, r := range c.session.runs.own {
@@ -131,8 +140,12 @@ func (c *collector) group(packs []int, room int64) int {
 func (c *copier) copyGroup(ctx context.Context, packs []int) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers(copyWorkers))
-	for _, i := range packs {
-		if c.late() || gctx.Err() != nil {
+	for at, i := range packs {
+		if gctx.Err() != nil {
+			break
+		}
+		if c.late() {
+			c.left = len(packs) - at
 			break
 		}
 		g.Go(func() error { return c.copyPack(gctx, i) })
@@ -154,6 +167,7 @@ func (c *copier) copyPack(ctx context.Context, pack int) error {
 	list := c.plan.view.Packs()
 	hash := list.List[pack].Hash
 	b, err := c.repo.store.GetCold(ctx, packObject(list.Owner(pack), hash), format.MaxPackSize, nil)
+	gone := errors.Is(err, store.ErrNotFound) // which the next survey sees
 	var chunks []format.PackEntry
 	if err == nil {
 		chunks, err = c.provePack(pack, b)
@@ -162,7 +176,9 @@ func (c *copier) copyPack(ctx context.Context, pack int) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.repo.warn(fmt.Sprintf("%v; the pack stays as it is. `vaultfs verify --read-data` tells what is lost with it", err))
-		c.damaged = append(c.damaged, hash)
+		if !gone {
+			c.damaged = append(c.damaged, hash)
+		}
 		return nil
 	}
 	if err != nil {
