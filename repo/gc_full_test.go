@@ -106,7 +106,7 @@ func TestCollectWithoutRoomForCopies(t *testing.T) {
 }
 
 // In a full repository in which no pack is wholly unused, what was copied makes
-// room for more copies, from the reserve on, which sessions leave.
+// room for more copies.
 func TestCollectAFullRepositoryBitByBit(t *testing.T) {
 	defer repo.SmallPacks()()
 	m := store.NewMem()
@@ -114,18 +114,18 @@ func TestCollectAFullRepositoryBitByBit(t *testing.T) {
 	initRepo(t, st)
 	r := reopen(t, st)
 	defer r.Close()
+	// So small that each pack holds many, of which about every second one stays.
 	f := filing{}
-	for i := range 40 {
-		f[fmt.Sprintf("f%02d", i)] = random(uint64(i), 30_000)
+	for i := range 400 {
+		f[fmt.Sprintf("f%03d", i)] = random(uint64(i), 3000)
 	}
 	all := f.ingest(t, r, "tree/a")
-	for i := range 20 {
-		delete(f, fmt.Sprintf("f%02d", 2*i))
+	for i := range 200 {
+		delete(f, fmt.Sprintf("f%03d", 2*i))
 	}
 	snap := f.ingest(t, r, "tree/a")
 	mustForget(t, r, all)
-	disk := used(t, st) * 16 / 15
-	m.Limit(disk) // what sessions may use of it is used up
+	m.Limit(used(t, st) * 16 / 15) // what sessions may use is used up
 	s := filing{"g": random(99, 30_000)}.session(t, r, "tree/b")
 	if _, err := s.Commit(t.Context(), repo.Info{}); !errors.Is(err, repo.ErrNoSpace) {
 		t.Fatalf("the disk is not full: %v", err)
@@ -134,10 +134,10 @@ func TestCollectAFullRepositoryBitByBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := mustCollect(t, r, everything)
-	if result.Unfinished != "" || result.Plan.Dead.Packs > 1 || result.Freed < 500_000 {
+	if result.Unfinished != "" || result.Freed < 400_000 {
 		t.Errorf("it did %+v, plan %+v", *result, *result.Plan)
 	}
-	if have := sizeOf(t, st, "packs"); have > 20*30_000*11/10 {
+	if have := sizeOf(t, st, "packs"); have > 200*3000*5/4 {
 		t.Errorf("%d bytes are left", have)
 	}
 	f.mustRead(t, st, snap)
