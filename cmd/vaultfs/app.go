@@ -20,6 +20,8 @@ type app struct {
 
 	// neverAsk is for commands that are to go on without what could be asked.
 	neverAsk bool
+	// upkeep is true of commands that make no snapshot: forget, gc, repair.
+	upkeep bool
 	// onInterrupt is what an interruption leaves behind: "; nothing was committed".
 	onInterrupt string
 	// report, if it is set, is told how the command ended. A mount in the

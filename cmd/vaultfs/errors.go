@@ -95,6 +95,10 @@ func (a *app) sentence(err error) string {
 		return fmt.Sprintf("%s is not a vaultfs repository: check --repo, or make one there with `vaultfs init`", a.repoPath)
 	case errors.Is(err, repo.ErrNewerFormat):
 		return fmt.Sprintf("repository %s: %v: install a newer vaultfs to use it", a.repoPath, err)
+	case errors.Is(err, repo.ErrNoSpace) && a.upkeep:
+		return fmt.Sprintf("no space is left for the repository %s (%v): no snapshot has lost anything; free a few megabytes of the file system, then `vaultfs gc` goes on", a.repoPath, err)
+	case errors.Is(err, repo.ErrLeaseBroken) && a.upkeep:
+		return fmt.Sprintf("another process has ended this one's work in the repository %s: no snapshot has lost anything; run it again to go on", a.repoPath)
 	case errors.Is(err, repo.ErrNoSpace):
 		return fmt.Sprintf("no space is left for the repository %s (%v): nothing was committed; free some and run it again, what was stored already is used", a.repoPath, err)
 	case errors.Is(err, repo.ErrLeaseBroken):

@@ -77,6 +77,7 @@ then something failed; 4 if a snapshot cannot be read.`,
 			if err := o.complete(c, args); err != nil {
 				return err
 			}
+			a.upkeep = true
 			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.forget(c.Context(), r, &o) })
 		},
 		ValidArgsFunction: a.completeForget,

@@ -60,6 +60,7 @@ sizes are in bytes.`,
 			if c.Flags().Changed("for") && o.For <= 0 {
 				return usage(c, "--for %v leaves no time: give one such as 30m", o.For)
 			}
+			a.upkeep = true
 			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.collect(c.Context(), r, o) })
 		},
 	}

@@ -63,6 +63,7 @@ healed and lost; "whole" is true when all is.`,
   vaultfs repair --from /mnt/offsite/vault --from-password-file /root/offsite.pw`,
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			a.upkeep = true
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
 				return a.withOther(c.Context(), &other, func(from *repo.Repo) error {
 					o.From = from
@@ -120,6 +121,7 @@ next ingest makes a new one by itself.`,
 		Example: `  vaultfs repair index && vaultfs verify`,
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			a.upkeep = true
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
 				var seen atomic.Int64
 				stop := a.watch(func() state { return state{phase: fmt.Sprintf("%d packs read", seen.Load())} })
