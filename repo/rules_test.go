@@ -3,6 +3,7 @@ package repo_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -707,5 +708,21 @@ func TestForgottenManifestsGoBeforeTheirMarks(t *testing.T) {
 	})
 	if isThere(t, st, "snapshots/"+old.ID) || isThere(t, st, "forgotten/"+old.ID) {
 		t.Error("a forgotten snapshot is left")
+	}
+}
+
+// What was removed does not come back when the power fails.
+func TestWhatWasRemovedStaysRemoved(t *testing.T) {
+	m, st, r := tinyWorld(t)
+	old := small.ingest(t, r, "tree/a")
+	snap := other.ingest(t, r, "tree/b")
+	mustForget(t, r, old)
+	mustCollect(t, r, everything)
+	for seed := range uint64(16) {
+		after := memStore(t, m.Crash(rand.New(rand.NewPCG(seed, 1))))
+		if have, want := objects(t, after), objects(t, st); !slices.Equal(have, want) {
+			t.Fatalf("before there were %q, then %q", want, have)
+		}
+		other.mustRead(t, after, snap)
 	}
 }
