@@ -36,9 +36,10 @@ func newApp(stdin *os.File, stdout, stderr io.Writer) *app {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vaultfs COMMAND",
-		Short: "Back up virtual machines, and mount every backup",
-		Long: `vaultfs keeps backups of virtual machines and disk images in one encrypted,
-deduplicating repository, and shows each of them as ordinary files.
+		Short: "Back up virtual machines, databases and files, and mount every backup",
+		Long: `vaultfs keeps backups of virtual machines, disk images, vzdump archives,
+PostgreSQL databases and file trees in one encrypted, deduplicating repository,
+and shows each of them as ordinary files.
 
 A backup is called a snapshot. It belongs to a source, such as vm/win11 or
 disk/debian, and holds items: disks, and files such as domain.xml. Commands
@@ -64,7 +65,9 @@ Exit status: 0 done; 1 failed, nothing was committed; 2 wrong usage;
   vaultfs snapshots
   vaultfs mount /mnt/vault && ls /mnt/vault/vm/win11/latest/disks
   vaultfs restore vm/win11:vda --to /var/lib/libvirt/images/win11.qcow2
-  vaultfs verify --read-data`,
+  vaultfs verify --sample 5%
+  vaultfs forget --gc
+  vaultfs status`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
