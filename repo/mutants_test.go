@@ -132,7 +132,7 @@ func (m mutant) build(t *testing.T, source []byte) (binary string) {
 		t.Fatal(err)
 	}
 	binary = filepath.Join(dir, "mutant.test")
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("it cannot be built: %v\n%s", err, out)
 	}
 	return binary

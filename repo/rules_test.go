@@ -395,6 +395,19 @@ func TestPinOfWhatIsJustRemoved(t *testing.T) {
 	}
 }
 
+func TestPinOfWhatWasRemovedBeforeTheLease(t *testing.T) {
+	m, _, r := tinyWorld(t)
+	old := small.ingest(t, r, "tree/a")
+	slow, arm := stopped(t, m, upon("link", "sessions/"), func() {
+		mustForget(t, r, old)
+		mustCollect(t, r, everything)
+	})
+	arm()
+	if _, err := slow.Pin(t.Context(), "mount /mnt", old); !errors.Is(err, repo.ErrNotFound) {
+		t.Errorf("pinning what was removed: %v", err)
+	}
+}
+
 func TestReadWhatWasCopiedSince(t *testing.T) {
 	m := store.NewMem()
 	st := memStore(t, m)
@@ -675,6 +688,41 @@ func TestRunsOfSessionsAtWorkStay(t *testing.T) {
 	defer s.Abort(t.Context())
 	arm()
 	mustLast(t, st, small, mustCommit(t, s))
+}
+
+// A session whose lease is broken when it is about to publish does so when a
+// collector has seen its packs, which nothing lists, and has not published yet.
+func TestPacksThatAreListedAfterAll(t *testing.T) {
+	m, st, r := tinyWorld(t)
+	there, goOn, done := make(chan bool), make(chan bool), make(chan error, 1)
+	slow, arm := stopped(t, m, upon("link", "head/"), func() { close(there); <-goOn })
+	s := small.session(t, slow, "tree/a")
+	if err := repo.WriteOut(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	arm()
+	go func() {
+		_, err := s.Commit(t.Context(), repo.Info{})
+		done <- err
+	}()
+	<-there
+	mustBreak(t, r, s.ID())
+	decided := whenRemoving(upon("list", "sessions"), upon("list", "snapshots"), upon("list", "head"), upon("list", "head"))
+	mustCollectStopped(t, m, nil, decided, func() {
+		close(goOn)
+		if err := <-done; !errors.Is(err, repo.ErrLeaseBroken) {
+			t.Errorf("commit: %v", err)
+		}
+		s.Abort(t.Context())
+	})
+	if len(thePacks(t, st)) == 0 {
+		t.Error("packs are gone which the head lists")
+	}
+	mustVerify(t, r)
+	mustCollect(t, r, everything)
+	if left := thePacks(t, st); len(left) > 0 {
+		t.Errorf("%q are left", left)
+	}
 }
 
 func TestNoFileIsDeletedBeforeThePublish(t *testing.T) {
