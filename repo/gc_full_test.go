@@ -49,6 +49,50 @@ func TestSessionsLeaveRoomForACollector(t *testing.T) {
 	mustVerify(t, r)
 }
 
+// A collector gets along where there is room for its lease alone: the head before
+// the one in force makes room for the next.
+func TestCollectWithRoomForALease(t *testing.T) {
+	defer repo.SmallPacks()()
+	m := store.NewMem()
+	st := memStore(t, m)
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	for i := range 12 { // each adds a run, so that a head is larger than a lease
+		filing{"k": random(uint64(i), 3000)}.ingest(t, r, "tree/kept")
+	}
+	kept := filing{"f": random(1, 50_000)}
+	snap := kept.ingest(t, r, "tree/a")
+	mustForget(t, r, filing{"g": random(2, 50_000)}.ingest(t, r, "tree/b"))
+	head := sizeOf(t, st, "head") / 2
+	lease := leaseSize(t, r, st)
+	if head < lease+200 {
+		t.Fatalf("a head has %d bytes, a lease %d", head, lease)
+	}
+	m.Limit(used(t, st) + lease + 250)
+	if result := mustCollect(t, r, repo.GCOptions{MaxUnused: 1, MaxRewrite: 0}); result.Deleted < 50_000 {
+		t.Errorf("it did %+v", *result)
+	}
+	kept.mustRead(t, st, snap)
+	m.Limit(0)
+	mustVerify(t, r)
+}
+
+// leaseSize is the size of a lease.
+func leaseSize(t *testing.T, r *repo.Repo, st *store.Dir) int64 {
+	t.Helper()
+	p, err := r.Pin(t.Context(), "test", mustSnapshots(t, r)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Release(t.Context())
+	leases, err := st.Leases(t.Context())
+	if err != nil || len(leases) != 1 {
+		t.Fatalf("%d leases, %v", len(leases), err)
+	}
+	return int64(len(leases[0].Content))
+}
+
 // In a full repository what is wholly unused goes first, so that there is room
 // for copies.
 func TestCollectInAFullRepository(t *testing.T) {

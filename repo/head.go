@@ -98,18 +98,22 @@ func (r *Repo) publish(ctx context.Context, held func(context.Context) error, ed
 }
 
 // putHead stores a head, unless there is one of its number. One that is too large
-// would be read by nobody.
+// would be read by nobody. On a full disk the old heads make room for it.
 func (r *Repo) putHead(ctx context.Context, h *format.Head) error {
 	name := headObject(h.Seq)
 	b := h.Encode(newSalt(), r.headKey, name)
 	if len(b) > format.MaxHeadSize {
 		return fmt.Errorf("it has %d bytes, more than %d", len(b), format.MaxHeadSize)
 	}
-	return r.store.Put(ctx, name, b)
+	err := r.store.Put(ctx, name, b)
+	if errors.Is(err, store.ErrFull) && r.dropOldHeads(ctx, h.Seq) == nil {
+		err = r.store.Put(ctx, name, b)
+	}
+	return err
 }
 
-// dropOldHeads deletes the heads that are out of force but the last one, which
-// someone may be reading right now.
+// dropOldHeads deletes the heads that are out of force, once newest is in force,
+// but the last one, which someone may be reading right now.
 func (r *Repo) dropOldHeads(ctx context.Context, newest uint64) error {
 	seqs, err := r.headSeqs(ctx)
 	if err != nil {
