@@ -56,7 +56,7 @@ var mutants = []mutant{
 	// Collectors.
 	{name: "dead leases stay", rule: "6", file: "clear.go", test: "^TestDeadSessionsAreClearedAway$",
 		old: "if s.Alive {\n\t\t\tcontinue", new: "if s.Alive || true {\n\t\t\tcontinue"},
-	{name: "the collector's own lease blocks it", rule: "6", file: "gccollector.go", test: "^TestCollectBesideASession$",
+	{name: "the collector's own lease blocks it", rule: "6", file: "gccollector.go", test: "^TestNoFileIsDeletedBeforeThePublish$",
 		old: "newCopySession(ctx, format.GCLease, purposeGC)", new: "newCopySession(ctx, format.WriteLease, purposeGC)"},
 	{name: "a collector with a broken lease publishes", rule: "6", file: "gcremove.go", test: "^TestCollectorWithABrokenLeaseRemovesNothing$",
 		old: "if err := c.held(ctx); err != nil {\n\t\t\treturn false, err\n\t\t}\n", new: ""},

@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -324,7 +325,7 @@ func TestOthersPublishFirst(t *testing.T) {
 			m, st, r := tinyWorld(t)
 			slow, arm := stopped(t, m, upon("link", "head/"), func() {
 				for i := range often {
-					other.ingest(t, r, fmt.Sprint("tree/", i))
+					filing{"g": random(uint64(10+i), 5000)}.ingest(t, r, fmt.Sprint("tree/", i))
 				}
 			})
 			s := small.session(t, slow, "tree/a")
@@ -416,15 +417,17 @@ func TestReadWhatWasCopiedSince(t *testing.T) {
 	both := filing{"f": small["f"], "g": other["g"]}
 	old := both.ingest(t, r, "tree/a")
 	kept := other.ingest(t, r, "tree/a")
-	reader := reopen(t, st)
-	if err := small.read(t, reader, old); err != nil { // it has an index now
+	// The file is open, and none of it was read.
+	file, err := reopen(t, memStore(t, m)).OpenFile(t.Context(), *kept.Item("g"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	mustForget(t, r, old)
 	if result := mustCollect(t, r, everything); result.Packs == 0 || result.Plan.Rewrite.Packs == 0 {
 		t.Errorf("it did %+v, with the plan %+v", *result, *result.Plan)
 	}
-	if err := other.read(t, reader, kept); err != nil {
+	got := make([]byte, len(other["g"]))
+	if _, err := file.ReadAt(got, 0); err != nil || !bytes.Equal(got, other["g"]) {
 		t.Errorf("reading with an old index: %v", err)
 	}
 	mustLast(t, st, other, kept)
@@ -567,13 +570,16 @@ func TestManifestsAreListedAfterLeases(t *testing.T) {
 
 func TestHeadIsReadFirst(t *testing.T) {
 	m, st, r := tinyWorld(t)
-	old := small.ingest(t, r, "tree/a")
+	mustForget(t, r, small.ingest(t, r, "tree/a"))
 	var s *repo.Session
-	mustCollectStopped(t, m, func() { mustForget(t, r, old) }, whenRemoving(upon("list", "sessions"), upon("list", "snapshots")), func() {
+	full := repo.FewCondemned(0) // it has no room to condemn anything itself
+	defer full()
+	mustCollectStopped(t, m, nil, whenRemoving(upon("list", "sessions"), upon("list", "snapshots")), func() {
 		s = small.session(t, reopen(t, st), "tree/b")
 		mustCondemn(t, r, thePacks(t, st)...)
 	})
 	defer s.Abort(t.Context())
+	full()
 	mustLast(t, st, small, mustCommit(t, s))
 }
 
@@ -624,7 +630,10 @@ func TestCommitBetweenPlanAndRemoval(t *testing.T) {
 func TestLeaseThatCannotBeReadBlocks(t *testing.T) {
 	defer repo.Impatient()()
 	m, st, r := tinyWorld(t)
-	old := small.ingest(t, r, "tree/a")
+	gone := small.session(t, r, "tree/a") // what it leaves no snapshot ever needed
+	if err := gone.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	slow, arm := stopped(t, m, upon("rename", "sessions/"), func() {
 		if result := mustCollect(t, reopen(t, st), everything); result.Packs > 0 {
 			t.Errorf("it did %+v", *result)
@@ -632,7 +641,6 @@ func TestLeaseThatCannotBeReadBlocks(t *testing.T) {
 	})
 	s := small.session(t, slow, "tree/b")
 	defer s.Abort(t.Context())
-	mustForget(t, r, old)
 	arm()
 	mustLast(t, st, small, mustCommit(t, s))
 }
