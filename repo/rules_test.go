@@ -492,14 +492,17 @@ func TestCollectorWithABrokenLeaseRemovesNothing(t *testing.T) {
 
 // A session that began after a pack was condemned does not hold it up.
 func TestLaterSessionsHoldNothingUp(t *testing.T) {
-	_, st, r := tinyWorld(t)
+	m, st, r := tinyWorld(t)
 	mustForget(t, r, small.ingest(t, r, "tree/a"))
 	first := filing{}.session(t, reopen(t, st), "tree/b")
 	defer first.Abort(t.Context())
-	if result := mustCollect(t, r, everything); len(result.Waiting) != 1 || result.Packs != 0 {
+	var second *repo.Session
+	result := mustCollectStopped(t, m, nil, whenRemoving(upon("list", "packs")), func() {
+		second = filing{}.session(t, reopen(t, st), "tree/c")
+	})
+	if len(result.Waiting) != 1 || result.Packs != 0 {
 		t.Errorf("it did %+v", *result)
 	}
-	second := filing{}.session(t, reopen(t, st), "tree/c")
 	defer second.Abort(t.Context())
 	if err := first.Abort(t.Context()); err != nil {
 		t.Fatal(err)
