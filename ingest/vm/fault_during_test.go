@@ -266,7 +266,7 @@ func TestFaultsOfTheRepository(t *testing.T) {
 		list = append(list, during{
 			name: "full at " + step, step: step,
 			do:    func(f *trial) { fillUp(f.t, dir, 0) },
-			fails: []string{"no space left"},
+			fails: []string{"store is full"},
 			after: empty,
 		}, during{
 			name: "vanishes at " + step, step: step,
