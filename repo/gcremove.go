@@ -168,7 +168,7 @@ func (c *collector) publishRemoval(ctx context.Context, r *removal, back []forma
 		if c.repo.newestSeq(ctx) != h.Seq {
 			return false, nil
 		}
-		return true, c.repo.dropOldHeads(ctx, h.Seq)
+		return true, c.repo.dropOld(ctx, "head", h.Seq)
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"vaultfs/repo/format"
 	"vaultfs/repo/store"
@@ -15,20 +13,10 @@ import (
 // errNoHead says that the repository lost its index: init makes the first head.
 var errNoHead = errors.New("no head")
 
-func headObject(seq uint64) string { return fmt.Sprintf("head/%020d", seq) }
+func headObject(seq uint64) string { return numberedObject("head", seq) }
 
 // headSeqs lists the heads that exist, lowest first.
-func (r *Repo) headSeqs(ctx context.Context) (seqs []uint64, err error) {
-	err = r.store.List(ctx, "head", func(i store.Info) error {
-		seq, err := strconv.ParseUint(strings.TrimPrefix(i.Name, "head/"), 10, 64)
-		if err == nil && i.Name == headObject(seq) {
-			seqs = append(seqs, seq)
-		}
-		return nil
-	})
-	slices.Sort(seqs)
-	return seqs, err
-}
+func (r *Repo) headSeqs(ctx context.Context) ([]uint64, error) { return r.numbers(ctx, "head") }
 
 // readHead reads one head.
 func (r *Repo) readHead(ctx context.Context, seq uint64) (*format.Head, error) {
@@ -46,24 +34,15 @@ func (r *Repo) readHead(ctx context.Context, seq uint64) (*format.Head, error) {
 	return h, damage(name, err)
 }
 
-// emptyListings is how often the heads are listed before it is believed that
-// there is none: others may publish so fast that all that were there when a
-// listing began are gone before it comes to them, and it need not see those that
-// came since.
-const emptyListings = 10
-
 // currentHead reads the head in force.
 func (r *Repo) currentHead(ctx context.Context) (*format.Head, error) {
-	for empty := 0; ; {
+	for {
 		seqs, err := r.headSeqs(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if len(seqs) == 0 {
-			if empty++; empty == emptyListings {
-				return nil, errNoHead
-			}
-			continue
+			return nil, errNoHead
 		}
 		h, err := r.readHead(ctx, seqs[len(seqs)-1])
 		if errors.Is(err, store.ErrNotFound) {
@@ -86,7 +65,7 @@ func (r *Repo) publish(ctx context.Context, held func(context.Context) error, ed
 			return nil, err
 		}
 		if !edit(h) {
-			return h, r.dropOldHeads(ctx, h.Seq)
+			return h, r.dropOld(ctx, "head", h.Seq)
 		}
 		h.Seq++
 		err = r.putHead(ctx, h)
@@ -106,28 +85,10 @@ func (r *Repo) putHead(ctx context.Context, h *format.Head) error {
 		return fmt.Errorf("it has %d bytes, more than %d", len(b), format.MaxHeadSize)
 	}
 	err := r.store.Put(ctx, name, b)
-	if errors.Is(err, store.ErrFull) && r.dropOldHeads(ctx, h.Seq) == nil {
+	if errors.Is(err, store.ErrFull) && r.dropOld(ctx, "head", h.Seq) == nil {
 		err = r.store.Put(ctx, name, b)
 	}
 	return err
-}
-
-// dropOldHeads deletes the heads that are out of force, once newest is in force,
-// but the last one, which someone may be reading right now.
-func (r *Repo) dropOldHeads(ctx context.Context, newest uint64) error {
-	seqs, err := r.headSeqs(ctx)
-	if err != nil {
-		return err
-	}
-	for _, seq := range seqs {
-		if seq+1 >= newest {
-			break
-		}
-		if err := r.store.Delete(ctx, headObject(seq)); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-	}
-	return nil
 }
 
 // editRuns adds and removes runs; it is an edit for publish.

@@ -28,7 +28,7 @@ var mutants = []mutant{
 	{name: "publish counts although another was faster", rule: "4", file: "head.go", test: "^TestOthersPublishFirst$",
 		old: "// Whether it was made or not, the newest head decides.", new: "if err != nil {\n\t\t\treturn h, nil\n\t\t}"},
 	{name: "publish counts before it is seen in the newest head", rule: "4", file: "head.go", test: "^TestOthersPublishFirst$",
-		old: "// Whether it was made or not, the newest head decides.", new: "if err == nil {\n\t\t\treturn h, r.dropOldHeads(ctx, h.Seq)\n\t\t}"},
+		old: "// Whether it was made or not, the newest head decides.", new: "if err == nil {\n\t\t\treturn h, r.dropOld(ctx, \"head\", h.Seq)\n\t\t}"},
 	{name: "commit before the packs are in the head", rule: "5", file: "commit.go", test: "^TestCommittedPacksAreListed$",
 		old: "\treturn s.publishRun(ctx)\n}", new: "\ts.runs.mu.Lock()\n\tdefer s.runs.mu.Unlock()\n\tfor _, p := range s.runs.pending {\n\t\tif err := s.repo.index.Add(format.RunName{Session: s.id, Run: format.RunID(newSnapshotID())}, newRun(s.id, s.sealed, []*writtenPack{p})); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn nil\n}"},
 	{name: "commit does not consume the lease in one step", rule: "5", file: "commit.go", test: "^TestLeaseIsBrokenBeforeTheCommit$", histories: true,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"vaultfs/repo/format"
@@ -37,20 +36,10 @@ func RuleFor(rules []PolicyRule, kind, source string) (found PolicyRule) {
 	return found
 }
 
-func policyObject(seq uint64) string { return fmt.Sprintf("policy/%020d", seq) }
+func policyObject(seq uint64) string { return numberedObject("policy", seq) }
 
 // policySeqs lists the policies that exist, lowest first.
-func (r *Repo) policySeqs(ctx context.Context) (seqs []uint64, err error) {
-	err = r.store.List(ctx, "policy", func(i store.Info) error {
-		seq, err := strconv.ParseUint(strings.TrimPrefix(i.Name, "policy/"), 10, 64)
-		if err == nil && i.Name == policyObject(seq) {
-			seqs = append(seqs, seq)
-		}
-		return nil
-	})
-	slices.Sort(seqs)
-	return seqs, err
-}
+func (r *Repo) policySeqs(ctx context.Context) ([]uint64, error) { return r.numbers(ctx, "policy") }
 
 // Policy returns the rules in force: those that were set, or else the default.
 // One that cannot be read is an error, not the default: it may have kept more.
@@ -126,7 +115,7 @@ func (r *Repo) SetPolicy(ctx context.Context, rules []PolicyRule) error {
 	if err != nil {
 		return fmt.Errorf("setting the policy: %w", err)
 	}
-	return r.dropOldPolicies(ctx, seqs)
+	return r.dropOld(ctx, "policy", p.Seq)
 }
 
 func checkRules(rules []PolicyRule) error {
@@ -140,17 +129,6 @@ func checkRules(rules []PolicyRule) error {
 	}
 	if len(rules) > 0 && rules[0].For != "" {
 		return errors.New(`the policy has no rule for "", which is that of all others`)
-	}
-	return nil
-}
-
-// dropOldPolicies deletes those that were there before the last one, which
-// somebody may be reading right now.
-func (r *Repo) dropOldPolicies(ctx context.Context, seqs []uint64) error {
-	for _, seq := range seqs[:max(0, len(seqs)-1)] {
-		if err := r.store.Delete(ctx, policyObject(seq)); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
 	}
 	return nil
 }
