@@ -17,6 +17,7 @@ type app struct {
 	cacheDir string
 	noCache  bool
 	password passwordSource
+	profiles profiles
 
 	// neverAsk is for commands that are to go on without what could be asked.
 	neverAsk bool
@@ -87,6 +88,10 @@ Exit status: 0 done; 1 failed, nothing was committed; 2 wrong usage;
 	f.BoolVar(&a.noCache, "no-cache", false, "keep no local copy of the index")
 	f.BoolVar(&a.print.json, "json", false, "print JSON")
 	f.BoolVarP(&a.print.quiet, "quiet", "q", false, "no progress and no remarks")
+	f.StringVar(&a.profiles.cpu, "cpuprofile", "", "write a CPU profile to `FILE`")
+	f.StringVar(&a.profiles.memory, "memprofile", "", "write a memory profile to `FILE`")
+	_ = f.MarkHidden("cpuprofile")
+	_ = f.MarkHidden("memprofile")
 	_ = root.MarkPersistentFlagDirname("repo")
 	_ = root.MarkPersistentFlagDirname("cache-dir")
 	_ = root.MarkPersistentFlagFilename("password-file")

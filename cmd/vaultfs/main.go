@@ -7,9 +7,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
@@ -31,7 +34,16 @@ func (a *app) run(args []string) int {
 
 	root := a.rootCommand()
 	root.SetArgs(args)
+	endProfiles := func() error { return nil }
+	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
+		stop, err := a.profiles.start()
+		if err == nil {
+			endProfiles = stop
+		}
+		return err
+	}
 	err := root.ExecuteContext(ctx)
+	err = errors.Join(err, endProfiles())
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
 	}

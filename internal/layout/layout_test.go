@@ -68,6 +68,7 @@ var doors = map[string][]string{
 	"github.com/restic/chunker":     {"chunk"},
 	"github.com/minio/highwayhash":  {"chunk"},
 	"github.com/klauspost/compress": {"repo/format", "internal/decompress"},
+	"github.com/DataDog/zstd":       {"repo/format"},
 	"github.com/anchore/go-lzo":     {"internal/decompress"},
 	"github.com/hanwen/go-fuse":     {"fusefs"},
 	"github.com/beevik/etree":       {"restore/vm"},

