@@ -45,20 +45,25 @@ func (l *Lane) putStructure(ctx context.Context, k format.Kind, plain []byte) (c
 }
 
 func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer) (chunk.ID, error) {
+	id := l.session.repo.name(k, plain)
+	return id, l.putNamed(ctx, k, id, plain, to)
+}
+
+// putNamed is put for a chunk of which the ID is known.
+func (l *Lane) putNamed(ctx context.Context, k format.Kind, id chunk.ID, plain []byte, to *packer) error {
 	s := l.session
 	if len(plain) == 0 || len(plain) > chunk.MaxSize {
-		return chunk.ID{}, fmt.Errorf("%v of %d bytes", k, len(plain))
+		return fmt.Errorf("%v of %d bytes", k, len(plain))
 	}
 	if err := s.ctx.Err(); err != nil {
-		return chunk.ID{}, s.failure(err)
+		return s.failure(err)
 	}
-	id := s.repo.name(k, plain)
 	if !k.Structured() {
 		s.chunksTotal.Add(1)
 		s.bytesTotal.Add(int64(len(plain)))
 	}
 	if !s.claim(ctx, k, id) {
-		return id, nil
+		return nil
 	}
 	l.payload = format.Payload(l.payload[:0], plain)
 	if !k.Structured() {
@@ -66,7 +71,7 @@ func (l *Lane) put(ctx context.Context, k format.Kind, plain []byte, to *packer)
 		s.bytesNew.Add(int64(len(plain)))
 		s.bytesAdded.Add(int64(len(l.payload) + seal.Overhead))
 	}
-	return id, to.add(k, id, len(plain), l.payload)
+	return to.add(k, id, len(plain), l.payload)
 }
 
 // claim tells whether the caller is to store the chunk: it is wanted, and neither

@@ -29,6 +29,8 @@ type SessionOptions struct {
 	// Base is an earlier snapshot, mostly of the same source, from whose disks
 	// segments may be taken over; nil for none. See Session.OpenBase.
 	Base *Snapshot
+	// GoOn makes the newest snapshot of the source the base, if Base is nil.
+	GoOn bool
 	// Inspect is called by Commit when everything is stored and its structure
 	// has been checked, before the snapshot exists; nil for nothing. It can read
 	// what the snapshot will hold. With its error the commit fails.
@@ -134,6 +136,9 @@ func (r *Repo) NewSession(ctx context.Context, o SessionOptions) (*Session, erro
 		s := &Session{repo: r, id: newSnapshotID(), options: o, previous: previous, started: wallClock()}
 		if err := s.checkMachine(); err != nil {
 			return nil, err
+		}
+		if o.GoOn && o.Base == nil {
+			s.options.Base = previous
 		}
 		if err := s.open(ctx); err != nil {
 			return nil, err
