@@ -16,7 +16,9 @@ import (
 // A Usage is what a command, or several in a row, took.
 type Usage struct {
 	Wall, CPU time.Duration
-	Peak      int64 // bytes resident, of the command that took most
+	// Peak is in bytes resident: of the command that took most, the sum of what
+	// each of its processes had at most.
+	Peak int64
 }
 
 // Add adds what a later command took.
@@ -26,24 +28,6 @@ func (u *Usage) Add(o Usage) {
 	u.Peak = max(u.Peak, o.Peak)
 }
 
-// Run runs a command to its end. If the command fails, the error holds what it
-// said.
-func Run(ctx context.Context, env []string, program string, args ...string) (u Usage, err error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), env...)
-	begin := time.Now()
-	out, err := cmd.CombinedOutput()
-	u.Wall = time.Since(begin)
-	if err != nil {
-		return u, fmt.Errorf("%s: %w\n%s", cmd, err, out)
-	}
-	state := cmd.ProcessState
-	u.CPU = state.UserTime() + state.SystemTime()
-	// In KiB, and never below what this process had when it started the other.
-	u.Peak = state.SysUsage().(*syscall.Rusage).Maxrss * 1024
-	return u, nil
-}
-
 // DiskUsage is how many bytes a directory takes on the disk.
 func DiskUsage(dir string) (n int64, err error) {
 	err = files(dir, func(_ string, info fs.FileInfo) error {
@@ -51,6 +35,25 @@ func DiskUsage(dir string) (n int64, err error) {
 		return nil
 	})
 	return n, err
+}
+
+// DropCaches makes all next reads come from the disk, whoever reads. Root may do
+// that.
+func DropCaches() error {
+	Settle()
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3\n"), 0); err != nil {
+		return fmt.Errorf("emptying the page cache: %w: run it as root", err)
+	}
+	return nil
+}
+
+// Free is how many bytes are free for root on the file system of a directory.
+func Free(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("the free space of %s: %w", dir, err)
+	}
+	return int64(st.Bfree) * st.Bsize, nil
 }
 
 // Settle waits until all that was written is on the disk, so that the next
