@@ -145,3 +145,18 @@ func readErr(v *View, off, n int64) error {
 	_, err := v.ReadAt(make([]byte, n), off)
 	return err
 }
+
+func TestLocateOfWhatTheFileDoesNotHold(t *testing.T) {
+	d := newDisk(3*mib+512, mib)
+	d.allocate(1, 2)
+	d.allocate(48, 1)
+	v := newView(t, d)
+	for _, off := range []int64{-1, 0, 65535, 3 * 65536, 2 * mib, 3*mib + 512} {
+		if at, err := v.Locate(off); err == nil {
+			t.Errorf("guest offset %d is at %#x", off, at)
+		}
+	}
+	if at, err := v.Locate(3*mib + 511); err != nil || at != v.DataOffset()+2*65536+511 {
+		t.Errorf("the last byte is at %#x (%v)", at, err)
+	}
+}

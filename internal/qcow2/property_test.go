@@ -33,6 +33,9 @@ func checkWalk(t rapid.TB, v *View, d *disk) {
 		}
 	}
 	next := v.Size() - d.total()*65536
+	if v.DataOffset() != next {
+		t.Fatalf("the data area begins at %#x, not %#x", v.DataOffset(), next)
+	}
 	for s := range int(divideUp(d.size, d.segment)) {
 		for c := int64(s) * d.segment / 65536; d.bitmaps[s] != nil && c < int64(s+1)*d.segment/65536; c++ {
 			if !d.allocated(c) {
@@ -40,6 +43,10 @@ func checkWalk(t rapid.TB, v *View, d *disk) {
 			}
 			if guest[c] != next {
 				t.Fatalf("guest cluster %d at %#x, not %#x", c, guest[c], next)
+			}
+			inside := min(65535, d.size-c*65536-1)
+			if at, err := v.Locate(c*65536 + inside); at != next+inside || err != nil {
+				t.Fatalf("byte %d of guest cluster %d located at %#x, not %#x (%v)", inside, c, at, next+inside, err)
 			}
 			next += 65536
 		}
