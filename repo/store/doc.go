@@ -15,7 +15,8 @@
 //
 // # Durability
 //
-// There is one publishing path (publish.go) for objects and leases: a file
+// There is one publishing path (publish.go) for objects, whether they come at
+// once (Put) or piece by piece (Writer), and leases: a file
 // without a name (O_TMPFILE, or a locked one in tmp/) is written, fsynced,
 // given its name in one exclusive step, and then its directory is fsynced,
 // and every directory above it that is not known to be durable. A failed

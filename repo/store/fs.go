@@ -43,8 +43,8 @@ type fileSystem interface {
 type file interface {
 	io.ReaderAt
 	io.Closer
-	// write writes all of p at the start of the file.
-	write(p []byte) error
+	// write writes all of p at byte off of the file.
+	write(p []byte, off int64) error
 	// truncate sets the file's length to 0.
 	truncate() error
 	sync() error

@@ -28,11 +28,13 @@ type Mem struct {
 	crashed bool
 	fail    map[int]error
 	limit   int64 // see Limit
+
+	nameless map[*memNode]struct{} // open files that have no name yet
 }
 
 // NewMem returns an empty disk.
 func NewMem() *Mem {
-	m := &Mem{fail: make(map[int]error)}
+	m := &Mem{fail: make(map[int]error), nameless: make(map[*memNode]struct{})}
 	m.root = m.newNode(kindDir)
 	return m
 }
@@ -81,7 +83,11 @@ func (m *Mem) free() (free, total int64) {
 	if m.limit == 0 {
 		return 1 << 40, 1 << 40
 	}
-	return max(0, m.limit-usedBy(m.root)), m.limit
+	used := usedBy(m.root)
+	for n := range m.nameless {
+		used += usedBy(n)
+	}
+	return max(0, m.limit-used), m.limit
 }
 
 // usedBy is the size of all files below a directory.

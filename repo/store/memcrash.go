@@ -30,7 +30,7 @@ func (m *Mem) copy(survive func(*memNode) ([]byte, map[string]*memNode)) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := copier{survive: survive, done: make(map[*memNode]*memNode)}
-	return &Mem{root: c.node(m.root), lastIno: m.lastIno, fail: make(map[int]error), limit: m.limit}
+	return &Mem{root: c.node(m.root), lastIno: m.lastIno, fail: make(map[int]error), limit: m.limit, nameless: make(map[*memNode]struct{})}
 }
 
 // copier copies each node once, however many names it has.

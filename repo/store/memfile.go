@@ -38,16 +38,20 @@ func (f *memFile) modify(op string, fn func(err error)) error {
 	return err
 }
 
-func (f *memFile) write(p []byte) error {
+func (f *memFile) write(p []byte, off int64) error {
 	var full error
 	failed := f.modify("write", func(err error) {
-		if free, _ := f.m.free(); err == nil && int64(len(p)) > free {
+		old := f.node.data
+		grows := off + int64(len(p)) - int64(len(old))
+		if free, _ := f.m.free(); err == nil && grows > free {
 			full = unix.ENOSPC
 		}
 		if err != nil || full != nil {
 			p = p[:len(p)/2]
 		}
-		data := append(bytes.Clone(p), f.node.data[min(len(p), len(f.node.data)):]...)
+		data := make([]byte, max(int64(len(old)), off+int64(len(p))))
+		copy(data, old)
+		copy(data[off:], p)
 		f.node.data, f.node.modTime = data, time.Now()
 	})
 	if failed == nil {
@@ -97,6 +101,7 @@ func (f *memFile) Close() error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	f.node.unlock(f)
+	delete(f.m.nameless, f.node)
 	if f.p != nil {
 		delete(f.p.open, f)
 	}

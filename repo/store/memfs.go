@@ -96,7 +96,9 @@ func (s *memFS) createNameless(dir string) (file, error) {
 	if _, err := s.m.findDir(dir); err != nil {
 		return nil, err
 	}
-	return s.file(s.m.newNode(kindFile)), nil
+	node := s.m.newNode(kindFile)
+	s.m.nameless[node] = struct{}{}
+	return s.file(node), nil
 }
 
 // add enters a new name.
@@ -123,7 +125,11 @@ func (s *memFS) createNamed(name string) (file, error) {
 }
 
 func (s *memFS) link(f file, name string) error {
-	return s.add("link", name, func() *memNode { return f.(*memFile).node })
+	return s.add("link", name, func() *memNode {
+		node := f.(*memFile).node
+		delete(s.m.nameless, node)
+		return node
+	})
 }
 
 func (s *memFS) mkdir(name string) error {

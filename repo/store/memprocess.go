@@ -40,6 +40,7 @@ func (p *Process) Kill() {
 	p.dead = true
 	for f := range p.open {
 		f.node.unlock(f)
+		delete(p.m.nameless, f.node)
 	}
 	clear(p.open)
 }

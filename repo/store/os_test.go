@@ -41,7 +41,7 @@ func child(kind, path string) {
 	}
 	t, err := d.newTemp("packs/s1")
 	if err == nil {
-		err = t.write(make([]byte, 1000))
+		err = t.write(make([]byte, 1000), 0)
 	}
 	if err != nil {
 		panic(err)

@@ -17,8 +17,8 @@ type osFile struct {
 	*os.File
 }
 
-func (f *osFile) write(p []byte) error {
-	_, err := f.WriteAt(p, 0)
+func (f *osFile) write(p []byte, off int64) error {
+	_, err := f.WriteAt(p, off)
 	return err
 }
 

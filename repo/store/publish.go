@@ -27,7 +27,15 @@ func (d *Dir) put(ctx context.Context, name string, data []byte) error {
 		return err
 	}
 	defer d.discard(t)
-	if err := fill(t.file, data); err != nil {
+	if err := t.write(data, 0); err != nil {
+		return err
+	}
+	return d.publish(ctx, t, name)
+}
+
+// publish makes a temporary durable, and then the object name.
+func (d *Dir) publish(ctx context.Context, t *temp, name string) error {
+	if err := t.sync(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -38,7 +46,7 @@ func (d *Dir) put(ctx context.Context, name string, data []byte) error {
 
 // fill writes data to an empty file and makes it durable.
 func fill(f file, data []byte) error {
-	if err := f.write(data); err != nil {
+	if err := f.write(data, 0); err != nil {
 		return err
 	}
 	return f.sync()

@@ -58,6 +58,17 @@ func (d *Dir) GetCold(ctx context.Context, name string, limit int64, memory []by
 }
 
 func (d *Dir) get(ctx context.Context, name string, limit int64, memory []byte, cold bool) ([]byte, error) {
+	f, err := d.openWhole(ctx, name, cold)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := readAll(f, limit, memory)
+	return data, describe("get", name, err)
+}
+
+// openWhole opens an object that is to be read from its beginning to its end.
+func (d *Dir) openWhole(ctx context.Context, name string, cold bool) (file, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, describe("get", "object", err)
 	}
@@ -65,15 +76,52 @@ func (d *Dir) get(ctx context.Context, name string, limit int64, memory []byte, 
 	if err != nil {
 		return nil, describe("get", name, err)
 	}
-	defer f.Close()
 	if cold {
 		if err := f.dropCache(); err != nil {
+			f.Close()
 			return nil, describe("get", name, err)
 		}
 	}
-	data, err := readAll(f, limit, memory)
-	return data, describe("get", name, err)
+	return f, nil
 }
+
+// A Cold is an object that is read back piece by piece, as GetCold reads it at
+// once.
+type Cold struct {
+	f    file
+	name string
+	size int64
+}
+
+// OpenCold opens an object for reading back: the kernel is asked to drop its
+// cached pages of the object first, so that the medium is read.
+func (d *Dir) OpenCold(ctx context.Context, name string) (*Cold, error) {
+	f, err := d.openWhole(ctx, name, true)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.stat()
+	if err != nil {
+		f.Close()
+		return nil, describe("get", name, err)
+	}
+	return &Cold{f: f, name: name, size: st.size}, nil
+}
+
+// Size is the object's length in bytes.
+func (c *Cold) Size() int64 { return c.size }
+
+// ReadAt reads with the errors of io.ReaderAt.
+func (c *Cold) ReadAt(p []byte, off int64) (int, error) {
+	n, err := c.f.ReadAt(p, off)
+	if err == io.EOF {
+		return n, io.EOF
+	}
+	return n, describe("get", c.name, err)
+}
+
+// Close ends the reading.
+func (c *Cold) Close() error { return c.f.Close() }
 
 // readAll reads a file, into memory when that has the room. Its size is checked
 // before anything is allocated for it.
