@@ -34,7 +34,7 @@ func (b borg) At(dir string) Peer {
 
 func (b borg) command(dir string, args ...string) bench.Command {
 	return bench.Command{Program: b.program, Args: args, Dir: dir, Env: []string{
-		"BORG_REPO=" + b.Repo(), "BORG_PASSPHRASE=" + password, "BORG_BASE_DIR=" + b.cache(),
+		"BORG_REPO=" + b.Repo(), "BORG_PASSPHRASE=" + Password, "BORG_BASE_DIR=" + b.cache(),
 		"BORG_EXIT_CODES=legacy", "BORG_RELOCATED_REPO_ACCESS_IS_OK=yes",
 	}}
 }

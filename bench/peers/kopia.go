@@ -25,7 +25,7 @@ func (k kopia) At(dir string) Peer { return kopia{k.at(dir), map[string]string{}
 
 func (k kopia) command(args ...string) bench.Command {
 	return bench.Command{Program: k.program, Args: args, Env: []string{
-		"KOPIA_PASSWORD=" + password, "KOPIA_CONFIG_PATH=" + filepath.Join(k.dir, "config"),
+		"KOPIA_PASSWORD=" + Password, "KOPIA_CONFIG_PATH=" + filepath.Join(k.dir, "config"),
 		"KOPIA_CACHE_DIRECTORY=" + k.cache(), "KOPIA_LOG_DIR=" + filepath.Join(k.dir, "log"), "KOPIA_CHECK_FOR_UPDATES=false",
 	}}
 }

@@ -60,7 +60,8 @@ type Peer interface {
 	Run(ctx context.Context, args ...string) (bench.Usage, error)
 }
 
-const password = "bench"
+// Password opens all repositories.
+const Password = "bench"
 
 // common is what all peers are made of.
 type common struct {

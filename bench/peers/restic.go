@@ -20,7 +20,7 @@ func (r restic) At(dir string) Peer { return restic{r.at(dir)} }
 
 func (r restic) command(args ...string) bench.Command {
 	global := []string{"--repo", r.Repo(), "--cache-dir", r.cache(), "--quiet"}
-	return bench.Command{Program: r.program, Args: slices.Concat(global, args), Env: []string{"RESTIC_PASSWORD=" + password}}
+	return bench.Command{Program: r.program, Args: slices.Concat(global, args), Env: []string{"RESTIC_PASSWORD=" + Password}}
 }
 
 func (r restic) Run(ctx context.Context, args ...string) (bench.Usage, error) {

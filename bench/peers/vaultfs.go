@@ -39,7 +39,7 @@ func (v vaultfs) At(dir string) Peer {
 
 func (v vaultfs) command(args ...string) bench.Command {
 	global := []string{"--repo", v.Repo(), "--cache-dir", v.cache(), "--quiet"}
-	return bench.Command{Program: v.program, Args: slices.Concat(global, args), Env: []string{"VAULTFS_PASSWORD=" + password}}
+	return bench.Command{Program: v.program, Args: slices.Concat(global, args), Env: []string{"VAULTFS_PASSWORD=" + Password}}
 }
 
 func (v vaultfs) Run(ctx context.Context, args ...string) (bench.Usage, error) {

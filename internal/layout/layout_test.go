@@ -49,6 +49,7 @@ var may = map[string][]string{
 	"restore/tar":          {"repo", "restore", "internal/acl"},
 	"restore/postgres":     {"repo", "restore", "internal/pg"},
 	"restore/vm":           {"repo", "restore", "internal/virt"},
+	"internal/measure":     {"chunk", "repo", "repo/format", "repo/seal", "ingest"},
 	"fusefs":               {"repo", "internal/qcow2", "internal/vma", "internal/paths"},
 	"internal/testguest":   {},
 	"internal/testpg":      {},
@@ -58,8 +59,17 @@ var may = map[string][]string{
 	"bench":                {"chunk", "repo", "repo/seal", "repo/store", "ingest"},
 	"bench/bigrepo":        {"bench", "repo", "repo/store"},
 	"bench/prune":          {"bench"},
+	"bench/bare":           {"chunk", "repo/format", "repo/seal"},
+	"bench/data":           {"bench"},
+	"bench/guest":          {"bench"},
+	"bench/increment":      {"bench", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd"},
+	"bench/peers":          {"bench"},
+	"bench/plot":           {},
+	"bench/read":           {},
+	"bench/report":         {"bench/plot"},
+	"bench/compare":        {"bench", "bench/bare", "bench/data", "bench/guest", "bench/increment", "bench/peers", "bench/read", "bench/report", "repo", "repo/store"},
 	"cmd/vaultfs": {"repo", "repo/store", "repo/seal", "ingest", "ingest/disk", "ingest/vm", "ingest/tree", "ingest/rsync", "ingest/tar",
-		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/paths", "internal/retention"},
+		"ingest/stdin", "ingest/vzdump", "ingest/postgres", "fusefs", "restore", "restore/vm", "restore/tree", "restore/tar", "restore/postgres", "internal/measure", "internal/paths", "internal/retention"},
 }
 
 // doors lists who may import an outside library. What is not named here is
