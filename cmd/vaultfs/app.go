@@ -101,7 +101,7 @@ Exit status: 0 done; 1 failed, nothing was committed; 2 wrong usage;
 		a.snapshotsCommand(), a.lsCommand(), a.showCommand(),
 		a.mountCommand(), a.umountCommand(), a.restoreCommand(),
 		a.verifyCommand(), a.forgetCommand(), a.policyCommand(), a.statusCommand(), a.repairCommand(), a.gcCommand(), a.sessionsCommand(),
-		a.vmCommand(), a.recoverCommand(), a.versionCommand(),
+		a.vmCommand(), a.recoverCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

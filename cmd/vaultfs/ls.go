@@ -158,7 +158,7 @@ func findMeasured(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path stri
 		if entries, err = find(s, path); err != nil {
 			return nil, err
 		}
-		if err := measure(ctx, r, entries); err != nil {
+		if err := addSizes(ctx, r, entries); err != nil {
 			return nil, err
 		}
 	}
@@ -172,8 +172,8 @@ func findMeasured(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path stri
 	return entries, nil
 }
 
-// measure finds out how long the files are.
-func measure(ctx context.Context, r *repo.Repo, entries []entry) error {
+// addSizes finds out how long the files are.
+func addSizes(ctx context.Context, r *repo.Repo, entries []entry) error {
 	for i, e := range entries {
 		if e.format != restore.QCOW2 {
 			entries[i].size = e.item.Size
