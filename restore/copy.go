@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"sync/atomic"
 
@@ -31,17 +30,31 @@ const (
 type window struct {
 	off, n int64
 	hole   bool
+	part   *part // the extents it is made of, if they are known
 }
 
-// A copier writes a source's bytes to an open file.
+// space is how many bytes of memory reading the window takes: the last extent of
+// a disk may reach beyond its end.
+func (w window) space() int64 {
+	if w.part != nil {
+		return w.part.length()
+	}
+	return w.n
+}
+
+// A copier writes a source's bytes to a file or a device.
 type copier struct {
 	src      *Source
-	dst      *os.File
+	dst      *output
 	progress *Progress
 	// zero writes zeros where the destination may hold anything else. It is
 	// nil where there is nothing but zeros yet.
 	zero func(off, n int64) error
 }
+
+// copiers is how many windows are copied at a time: more than there are
+// processors, as a write that goes past the page cache is waited for.
+func copiers() int { return 2 * max(2, min(runtime.GOMAXPROCS(0), maxStreamWorkers)) }
 
 // copy writes everything. Reading, which is where the work is, goes on in
 // several goroutines.
@@ -51,6 +64,9 @@ func (c *copier) copy(ctx context.Context) error {
 	g.Go(func() error {
 		defer close(windows)
 		return c.plan(func(w window) error {
+			if w.hole && c.zero == nil {
+				return nil
+			}
 			select {
 			case windows <- w:
 				return nil
@@ -59,11 +75,12 @@ func (c *copier) copy(ctx context.Context) error {
 			}
 		})
 	})
-	for range max(2, runtime.GOMAXPROCS(0)) {
+	for range copiers() {
 		g.Go(func() error {
-			buf := make([]byte, windowSize)
+			var buf []byte
 			for w := range windows {
-				if err := c.write(buf, w); err != nil {
+				var err error
+				if buf, err = c.write(ctx, buf, w); err != nil {
 					return err
 				}
 			}
@@ -73,33 +90,44 @@ func (c *copier) copy(ctx context.Context) error {
 	return g.Wait()
 }
 
-// plan divides the content into windows that do not cross a multiple of
-// windowSize, so that two workers seldom need the same chunk. Holes are
-// windows of any length.
+// plan divides the content into windows, and holes between them.
 func (c *copier) plan(emit func(window) error) error {
-	size := c.src.Size()
-	for off := int64(0); off < size; {
+	l := c.src.layout
+	if l == nil {
+		return c.planBytes(c.src.Size(), emit)
+	}
+	if err := c.planBytes(l.head, emit); err != nil {
+		return err
+	}
+	return l.plan(emit)
+}
+
+// planBytes divides the content before end into windows that do not cross a
+// multiple of windowSize, so that two workers seldom need the same chunk. Holes
+// are windows of any length.
+func (c *copier) planBytes(end int64, emit func(window) error) error {
+	for off := int64(0); off < end; {
 		data, err := c.src.NextData(off)
 		if err == io.EOF {
-			data = size
+			data = end
 		} else if err != nil {
 			return err
 		}
-		if data > off && c.zero != nil {
-			if err := emit(window{off, data - off, true}); err != nil {
+		if data = min(data, end); data > off {
+			if err := emit(window{off: off, n: data - off, hole: true}); err != nil {
 				return err
 			}
 		}
-		if data >= size {
+		if data == end {
 			return nil
 		}
 		hole, err := c.src.NextHole(data)
 		if err != nil {
 			return err
 		}
-		for off = data; off < hole; {
+		for off, hole = data, min(hole, end); off < hole; {
 			n := min(hole, (off/windowSize+1)*windowSize) - off
-			if err := emit(window{off, n, false}); err != nil {
+			if err := emit(window{off: off, n: n}); err != nil {
 				return err
 			}
 			off += n
@@ -108,46 +136,58 @@ func (c *copier) plan(emit func(window) error) error {
 	return nil
 }
 
-func (c *copier) write(buf []byte, w window) error {
+// write copies a window. It returns its memory, for the next one.
+func (c *copier) write(ctx context.Context, buf []byte, w window) ([]byte, error) {
 	if w.hole {
-		return c.zero(w.off, w.n)
+		return buf, c.zero(w.off, w.n)
 	}
-	p := buf[:w.n]
-	if err := c.read(p, w.off); err != nil {
-		return err
+	buf = room(buf, w.space())
+	if err := c.read(ctx, buf, w); err != nil {
+		return buf, err
 	}
-	if err := c.put(p, w.off); err != nil {
-		return err
+	put := c.put
+	if w.part == nil && c.zero == nil {
+		put = c.putSparse
 	}
-	c.progress.Done.Add(w.n)
+	if err := put(buf[:w.n], w.off); err != nil {
+		return buf, err
+	}
+	c.progress.Done.Add(w.space())
+	return buf, nil
+}
+
+// read fills buf, which has the space of the window.
+func (c *copier) read(ctx context.Context, buf []byte, w window) error {
+	var n int64
+	var err error
+	if w.part != nil {
+		n, err = w.part.read(ctx, buf)
+	} else {
+		var got int
+		if got, err = c.src.ReadAt(buf, w.off); got == len(buf) {
+			return nil
+		} else if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s at %d: %w", c.src.item.Name, w.off+n, err)
+	}
 	return nil
 }
 
-// read fills p from off.
-func (c *copier) read(p []byte, off int64) error {
-	n, err := c.src.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("reading %s at %d: %w", c.src.item.Name, off, err)
-}
+// put writes p at off.
+func (c *copier) put(p []byte, off int64) error { return c.dst.writeAt(p, off) }
 
-// put writes p at off, without its blocks of zeros where these are not needed.
-func (c *copier) put(p []byte, off int64) error {
-	if c.zero != nil {
-		_, err := c.dst.WriteAt(p, off)
-		return err
-	}
+// putSparse writes p at off without its blocks of zeros, which are there already.
+func (c *copier) putSparse(p []byte, off int64) error {
 	for len(p) > 0 {
 		n := runLength(p, true)
 		p, off = p[n:], off+int64(n)
 		if n = runLength(p, false); n == 0 {
 			continue
 		}
-		if _, err := c.dst.WriteAt(p[:n], off); err != nil {
+		if err := c.put(p[:n], off); err != nil {
 			return err
 		}
 		p, off = p[n:], off+int64(n)

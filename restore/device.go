@@ -27,7 +27,7 @@ func writeDevice(ctx context.Context, s *Source, dest string, p *Progress) error
 	if size < s.Size() {
 		return fmt.Errorf("device %s has %d bytes, the disk %s has %d: it does not fit", dest, size, s.item.Name, s.Size())
 	}
-	c := &copier{src: s, dst: f, progress: p, zero: func(off, n int64) error { return zeroDevice(ctx, f, off, n) }}
+	c := &copier{src: s, dst: &output{file: f}, progress: p, zero: func(off, n int64) error { return zeroDevice(ctx, f, off, n) }}
 	err = c.copy(ctx)
 	if err == nil {
 		err = f.Sync()

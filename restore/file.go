@@ -20,7 +20,9 @@ func writeFile(ctx context.Context, s *Source, dest string, force bool, p *Progr
 	return create(ctx, dest, force, func(f *os.File) error {
 		err := f.Truncate(s.Size())
 		if err == nil {
-			err = (&copier{src: s, dst: f, progress: p}).copy(ctx)
+			o := newOutput(f)
+			defer o.close()
+			err = (&copier{src: s, dst: o, progress: p}).copy(ctx)
 		}
 		if err != nil {
 			return fileError(dest, err)

@@ -18,8 +18,9 @@ const (
 // A Source is an item in the form it is to be written in.
 type Source struct {
 	content
-	data   int64 // bytes that are not in the content's holes
-	takes  int64 // bytes it takes where it is written sparsely
+	layout *layout // nil if the content is no disk's
+	data   int64   // bytes that are not in the content's holes
+	takes  int64   // bytes it takes where it is written sparsely
 	format string
 	item   repo.Item
 }
@@ -49,16 +50,20 @@ func Open(ctx context.Context, r *repo.Repo, it repo.Item, format string) (*Sour
 	s := &Source{format: format, item: it}
 	switch format {
 	case Raw:
-		s.content, s.data, s.takes = d, d.Allocated(), d.Allocated()
+		s.content = d
+		s.layout = &layout{disk: d, size: d.Size(), locate: func(off int64) (int64, error) { return off, nil }}
 	case QCOW2:
 		v, err := qcow2.New(d)
 		if err != nil {
 			return nil, fmt.Errorf("disk %s as qcow2: %w", it.Name, err)
 		}
-		s.content, s.data, s.takes = v, v.Size(), v.Size()-clusterBytes(d)+d.Allocated()
+		s.content = v
+		s.layout = &layout{disk: d, head: v.DataOffset(), size: v.Size(), locate: v.Locate}
 	default:
 		return nil, fmt.Errorf("disk %s: format %q: want %s or %s", it.Name, format, QCOW2, Raw)
 	}
+	s.data = s.layout.head + d.Allocated()
+	s.takes = s.data
 	return s, nil
 }
 
@@ -72,15 +77,6 @@ func openDisk(ctx context.Context, r *repo.Repo, it repo.Item) (*repo.Disk, erro
 		return nil, fmt.Errorf("disk %s: %w", it.Name, err)
 	}
 	return d, nil
-}
-
-// clusterBytes is the size of the disk's allocated clusters, which in a qcow2
-// file are whole where the disk may hold a few grains of them only.
-func clusterBytes(d *repo.Disk) (n int64) {
-	for i := range d.Segments() {
-		n += int64(d.Clusters(i)) * (64 << 10)
-	}
-	return n
 }
 
 // Format is QCOW2 or Raw of a disk, VMA of an archive, and "" for any other item.

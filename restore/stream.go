@@ -27,7 +27,7 @@ func Stream(ctx context.Context, s *Source, w io.Writer, p *Progress) error {
 	st := newStreamer(s, p)
 	g.Go(func() error { return st.plan(ctx) })
 	for range st.workers {
-		g.Go(func() error { return st.readAll() })
+		g.Go(func() error { return st.readAll(ctx) })
 	}
 	g.Go(func() error { return st.writeAll(ctx, w) })
 	if err := g.Wait(); err != nil {
@@ -78,7 +78,7 @@ func stream(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, w io.Writer,
 type streamer struct {
 	copier
 	workers int
-	free    chan []byte // buffers of windowSize
+	free    chan []byte // buffers of windowSize, or of one extent that is longer
 	todo    chan *piece // to be read
 	ordered chan *piece // the same, and the holes between them
 	written int64       // bytes
@@ -100,8 +100,7 @@ func newStreamer(s *Source, p *Progress) *streamer {
 		todo:    make(chan *piece),
 		ordered: make(chan *piece, buffers),
 	}
-	// With a zero function the copier's plan tells of holes too.
-	st.copier = copier{src: s, progress: p, zero: func(off, n int64) error { return nil }}
+	st.copier = copier{src: s, progress: p}
 	for range buffers {
 		st.free <- nil // made when it is first needed
 	}
@@ -123,9 +122,7 @@ func (st *streamer) plan(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if p.bytes == nil {
-			p.bytes = make([]byte, windowSize)
-		}
+		p.bytes = room(p.bytes, w.space())
 		if err := send(ctx, st.todo, p); err != nil {
 			return err
 		}
@@ -144,9 +141,9 @@ func send(ctx context.Context, to chan<- *piece, p *piece) error {
 
 // readAll reads pieces. An error is told to the writer, who comes to it after
 // what is before it.
-func (st *streamer) readAll() error {
+func (st *streamer) readAll(ctx context.Context) error {
 	for p := range st.todo {
-		p.ready <- st.read(p.bytes[:p.n], p.off)
+		p.ready <- st.read(ctx, p.bytes, p.window)
 	}
 	return nil
 }
@@ -174,7 +171,7 @@ func (st *streamer) writeAll(ctx context.Context, w io.Writer) error {
 			if err := put(p.bytes[:p.n]); err != nil {
 				return err
 			}
-			st.progress.Done.Add(p.n)
+			st.progress.Done.Add(p.space())
 			st.free <- p.bytes
 			continue
 		}
