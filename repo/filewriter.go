@@ -16,7 +16,6 @@ import (
 type FileWriter struct {
 	lane   Lane // stream chunks never go to a lane's own pack
 	head   []byte
-	plain  []byte
 	cutter *chunk.Stream // nil until a file needs it
 }
 
@@ -64,15 +63,25 @@ func (w *FileWriter) chunks(ctx context.Context, r io.Reader, give func(format.S
 	} else {
 		w.cutter.Reset(r)
 	}
+	return w.cut(ctx, give)
+}
+
+// cut stores what the cutter cuts, several chunks at once.
+func (w *FileWriter) cut(ctx context.Context, give func(format.StreamEntry) error) error {
+	p := chunkPutter{session: w.lane.session, give: give}
+	defer p.wait()
 	for {
-		plain, err := w.cutter.Next(w.plain)
-		if errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
+		m := takeMemory()
+		plain, err := w.cutter.Next(m.plain)
+		if err != nil {
+			m.giveBack()
+			if errors.Is(err, io.EOF) {
+				return p.finish()
+			}
 			return err
 		}
-		w.plain = plain
-		if err := w.give(ctx, plain, give); err != nil {
+		m.plain = plain
+		if err := p.put(ctx, m); err != nil {
 			return err
 		}
 	}
