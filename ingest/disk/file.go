@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,12 +20,15 @@ type file struct {
 	*os.File
 	path   string // absolute
 	before state
+	sparse bool                          // may have holes
+	known  atomic.Pointer[stretchOfFile] // what the file system told last
 }
 
 // state is what changes when a file is written to or replaced.
 type state struct {
 	dev, ino     uint64
 	size         int64 // bytes
+	blocks       int64 // of blockSize bytes, that the file takes up; not compared
 	mtime, ctime time.Time
 	device       bool // a block device: size and times of its node say nothing
 }
@@ -114,8 +118,12 @@ func (f *file) settle(seen fs.FileInfo) error {
 		time.Sleep(clockTick - age)
 		return f.settle(seen)
 	}
+	f.sparse = f.before.mayHaveHoles()
 	return f.inUse()
 }
+
+// blockSize is what stat(2) counts a file's space in.
+const blockSize = 512
 
 func (f *file) now(info fs.FileInfo) (state, error) {
 	st, ok := info.Sys().(*syscall.Stat_t)
@@ -123,7 +131,7 @@ func (f *file) now(info fs.FileInfo) (state, error) {
 		return state{}, fmt.Errorf("cannot be looked at (stat gives a %T)", info.Sys())
 	}
 	s := state{
-		dev: st.Dev, ino: st.Ino, size: info.Size(), mtime: info.ModTime(),
+		dev: st.Dev, ino: st.Ino, size: info.Size(), blocks: st.Blocks, mtime: info.ModTime(),
 		ctime: time.Unix(st.Ctim.Unix()), device: isDevice(info.Mode()),
 	}
 	if s.device {
@@ -161,6 +169,9 @@ func (f *file) unchanged() error {
 	}
 	return nil
 }
+
+// mayHaveHoles tells whether a file takes up less space than it has bytes.
+func (s state) mayHaveHoles() bool { return !s.device && s.blocks*blockSize < s.size }
 
 // compare says what happened between two states; "" is nothing.
 func (s state) compare(later state) string {

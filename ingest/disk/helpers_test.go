@@ -135,10 +135,10 @@ func create(t testing.TB, path, format, size string, options ...string) string {
 	return path
 }
 
-// qemuIO runs qemu-io commands on an image.
+// qemuIO runs qemu-io commands on an image, which need not survive a power cut.
 func qemuIO(t testing.TB, format, path string, commands ...string) {
 	t.Helper()
-	args := []string{"-f", format}
+	args := []string{"-t", "unsafe", "-f", format}
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}

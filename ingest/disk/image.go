@@ -19,14 +19,14 @@ type image struct {
 	format string
 	notes  []string
 	warn   func(string)
-	files  []*file // all that its bytes come from, the image itself first
-	chain  []*file // those of layers
-	layers []qemunbd.Layer
+	files  []*file         // all that its bytes come from, the image itself first
+	chain  []*file         // those of layers
+	layers []qemunbd.Layer // as QEMU is given them
+	direct []layer         // as they are read
 	vmdk   *vmdkDescriptor // of a disk whose size its extents say
 
-	content ingest.Image // nil for a stream
+	content *Chain // nil for a stream
 	stream  io.Reader
-	shut    func() // ends what reads the content; may be nil
 }
 
 // maxLayers bounds the length of a backing chain.
@@ -64,17 +64,26 @@ func (m *image) open(ctx context.Context, f *file, o *Options) error {
 	} else if c.note != "" {
 		m.notes = append(m.notes, c.note)
 	}
-	if c.format == rawFormat {
-		m.content = newRawImage(f)
-		return m.checkSize()
-	}
 	if err := m.addChain(ctx, f, c.format, o.AllowBacking); err != nil {
 		return err
 	}
-	if err := m.serve(ctx); err != nil {
+	if err := m.read(ctx); err != nil {
 		return m.explain(err)
 	}
 	return m.checkSize()
+}
+
+// read makes the content of the layers.
+func (m *image) read(ctx context.Context) (err error) {
+	s := &served{ctx: ctx, options: qemunbd.Options{Chain: m.layers, Connections: connections}}
+	if m.content, err = newChain(m.direct, s); err != nil {
+		s.stop()
+		return err
+	}
+	if m.vmdk != nil && m.vmdk.size() != m.content.Size() {
+		return fmt.Errorf("its extents add up to %d bytes, and QEMU sees %d", m.vmdk.size(), m.content.Size())
+	}
+	return nil
 }
 
 // tell notes what a person should know at once, too.
@@ -120,15 +129,27 @@ func (m *image) addChain(ctx context.Context, f *file, format string, anywhere b
 // addLayer adds one image, with the other files of its own, and returns the
 // name and the format of its backing file as they stand in it.
 func (m *image) addLayer(ctx context.Context, f *file, format string, anywhere bool) (backing, stated string, err error) {
-	layer := qemunbd.Layer{Path: f.path, Format: format}
+	served, direct := qemunbd.Layer{Path: f.path, Format: format}, layer(foreign{})
 	switch format {
+	case rawFormat:
+		direct = newRawLayer(f)
 	case qcow2Format, qcowFormat:
+		if err := f.hold(); err != nil {
+			return "", "", of(f, err)
+		}
 		h, err := readQcow(f, format)
 		if err != nil {
-			return "", "", fmt.Errorf("image %q %w", f.path, err)
+			return "", "", of(f, err)
 		}
-		if layer.DataFile, err = m.addClusters(ctx, f, h, anywhere); err != nil {
+		holder, err := m.addClusters(ctx, f, h, anywhere)
+		if err != nil {
 			return "", "", err
+		}
+		if h.usual {
+			direct = newQcow2Layer(f, h, holder)
+		}
+		if holder != f {
+			served.DataFile = holder.path
 		}
 		m.noteState(f, h)
 		backing, stated = h.backing, h.backingFormat
@@ -142,7 +163,7 @@ func (m *image) addLayer(ctx context.Context, f *file, format string, anywhere b
 	if err != nil {
 		return "", "", err
 	}
-	m.chain, m.layers = append(m.chain, f), append(m.layers, layer)
+	m.chain, m.layers, m.direct = append(m.chain, f), append(m.layers, served), append(m.direct, direct)
 	return backing, stated, nil
 }
 
@@ -155,21 +176,20 @@ func of(f *file, err error) error {
 }
 
 // addClusters opens the data file that a header names, if it does, and compares
-// what the header's tables point at with the file that it is in. It returns the
-// path of the data file.
-func (m *image) addClusters(ctx context.Context, f *file, h *qcowHeader, anywhere bool) (path string, err error) {
-	holder := f
+// what the header's tables point at with the file that it is in, which it
+// returns.
+func (m *image) addClusters(ctx context.Context, f *file, h *qcowHeader, anywhere bool) (holder *file, err error) {
+	holder = f
 	if h.external {
 		if holder, err = openNamed(f, "data file", h.dataFile, anywhere); err != nil {
-			return "", err
+			return nil, err
 		}
 		m.files = append(m.files, holder)
-		path = holder.path
 	}
 	if h.version == 1 {
-		return path, nil
+		return holder, nil
 	}
-	return path, of(f, h.tables.check(ctx, f, uint64(f.before.size), uint64(holder.before.size)))
+	return holder, of(f, h.tables.check(ctx, f, uint64(f.before.size), uint64(holder.before.size)))
 }
 
 // noteState tells of what a header says that a person should know.
@@ -268,8 +288,8 @@ func (m *image) explain(err error) error {
 }
 
 func (m *image) close() {
-	if m.shut != nil {
-		m.shut()
+	if m.content != nil {
+		m.content.Close()
 	}
 	for _, f := range m.files {
 		f.Close()

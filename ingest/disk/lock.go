@@ -25,8 +25,8 @@ func (f *file) inUse() error {
 	for _, b := range []int64{lockUsed + permWrite, lockUsed + permResize, lockRefused + permRead} {
 		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0, Start: b, Len: 1}
 		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) {
-			return nil // a file system without such locks: QEMU does without, too
+		if err != nil && unlockable(err) {
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("cannot be looked at for locks (%w)", err)
@@ -36,6 +36,28 @@ func (f *file) inUse() error {
 		}
 	}
 	return nil
+}
+
+// hold lets no QEMU process write to the file from now on, as qemu-nbd does it
+// with the qcow2 images that it serves: a guest that is started meanwhile is told
+// that the image is in use. It reports ErrInUse if one writes to it already.
+func (f *file) hold() error {
+	for _, b := range []int64{lockUsed + permRead, lockRefused + permWrite, lockRefused + permResize} {
+		lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: 0, Start: b, Len: 1}
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			return ErrInUse
+		}
+		if err != nil && !unlockable(err) {
+			return fmt.Errorf("cannot be locked (%w)", err)
+		}
+	}
+	return f.inUse()
+}
+
+// unlockable tells of a file system without such locks: QEMU does without, too.
+func unlockable(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // lockError is how qemu-nbd says that somebody else came first.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"vaultfs/ingest"
+	"vaultfs/repo"
 )
 
 // A qcowHeader is what the header of a qcow2 or qcow image says about other
@@ -19,6 +22,7 @@ type qcowHeader struct {
 	dataFile      string // its name
 	dirty         bool   // was not closed
 	snapshots     uint32 // internal ones
+	usual         bool   // nothing in it makes QEMU refuse the image, or read it in a way of its own
 	tables        qcow2Tables
 }
 
@@ -122,7 +126,33 @@ func readQcow2(r io.ReaderAt, head []byte, version uint32) (*qcowHeader, error) 
 	if h.external && h.dataFile == "" {
 		return nil, errors.New("keeps its data in another file and does not say in which")
 	}
+	h.usual = h.isUsual(head)
 	return h, nil
+}
+
+// Bounds of QEMU's (block/qcow2.h).
+const (
+	maxL1Bytes       = 32 << 20
+	maxRefcountBytes = 8 << 20
+	maxRefcountOrder = 6
+	maxSnapshots     = 1 << 16
+	minBitsSubL2     = 14
+)
+
+// isUsual looks at what QEMU checks as it opens an image (block/qcow2.c,
+// qcow2_do_open). Where that fails QEMU is to say so in its own words.
+func (h *qcowHeader) isUsual(head []byte) bool {
+	t := &h.tables
+	aligned := uint64(1)<<t.clusterBits - 1
+	refcounts, clusters := binary.BigEndian.Uint64(head[48:]), uint64(binary.BigEndian.Uint32(head[56:]))
+	switch {
+	case t.guest > repo.MaxDiskSize, t.guest%ingest.Sector != 0,
+		t.offset&aligned != 0, t.entries*8 > maxL1Bytes, t.entries < pieces(t.guest, t.span()),
+		refcounts == 0, refcounts&aligned != 0, clusters == 0, clusters<<t.clusterBits > maxRefcountBytes,
+		h.snapshots > maxSnapshots, t.subclusters && t.clusterBits < minBitsSubL2:
+		return false
+	}
+	return h.version == 2 || binary.BigEndian.Uint32(head[96:]) <= maxRefcountOrder
 }
 
 func (h *qcowHeader) features(incompatible uint64) error {

@@ -35,12 +35,8 @@ const (
 // or a cluster behind the end of the file that holds the clusters, which has
 // dataSize.
 func (t *qcow2Tables) check(ctx context.Context, r io.ReaderAt, size, dataSize uint64) error {
-	cluster, width := uint64(1)<<t.clusterBits, uint64(8)
-	if t.subclusters {
-		width = 16
-	}
-	guest, perTable := min(t.guest, repo.MaxDiskSize), cluster/width
-	span := perTable * cluster
+	cluster, width := uint64(1)<<t.clusterBits, t.width()
+	guest, perTable, span := min(t.guest, repo.MaxDiskSize), cluster/width, t.span()
 	if t.offset > size || t.entries*8 > size-t.offset {
 		return cutOff("file", size, t.offset+t.entries*8)
 	}
@@ -63,6 +59,19 @@ func (t *qcow2Tables) check(ctx context.Context, r io.ReaderAt, size, dataSize u
 			return nil
 		})
 	})
+}
+
+// width is the length of an entry of an L2 table in bytes.
+func (t *qcow2Tables) width() uint64 {
+	if t.subclusters {
+		return 16
+	}
+	return 8
+}
+
+// span is how much of the guest's disk an L2 table covers, in bytes.
+func (t *qcow2Tables) span() uint64 {
+	return 1 << t.clusterBits / t.width() << t.clusterBits
 }
 
 // holder is what the file is called that the clusters lie in.

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"sort"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"vaultfs/ingest"
 	"vaultfs/internal/nbd"
@@ -16,52 +18,78 @@ import (
 // connections is how many requests qemu-nbd gets at once, about.
 const connections = 2
 
-// serve starts qemu-nbd on the image's layers and makes the content what it
-// serves.
-func (m *image) serve(ctx context.Context) error {
-	server, err := qemunbd.Start(ctx, qemunbd.Options{Chain: m.layers, Connections: connections})
-	if errors.Is(err, exec.ErrNotFound) {
-		return errors.New("qemu-nbd is missing: install qemu-utils")
-	}
-	if err != nil {
-		return err
-	}
-	client, err := server.Dial(ctx, nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections})
-	if err != nil {
-		return errors.Join(err, server.Close())
-	}
-	m.content = &served{client: client}
-	m.shut = func() {
-		client.Close()
-		server.Close()
-	}
-	if m.vmdk != nil && m.vmdk.size() != client.Size() {
-		return fmt.Errorf("its extents add up to %d bytes, and QEMU sees %d", m.vmdk.size(), client.Size())
-	}
-	return nil
-}
-
-// A served image is read through qemu-nbd.
+// served is a chain of images as qemu-nbd shows it. The server starts when it is
+// first needed.
 type served struct {
-	client *nbd.Client
+	ctx     context.Context // of all the reading: the server ends with it
+	options qemunbd.Options
+	timeout time.Duration // longest silence; 0 is any
+
+	once    sync.Once
+	started atomic.Bool
+	server  *qemunbd.Server
+	client  *nbd.Client
+	failed  error
 
 	mu    sync.Mutex
 	known ingest.Run // what runs tells of
 	runs  []ingest.Run
 }
 
+// start returns the connection to the server.
+func (s *served) start() (*nbd.Client, error) {
+	s.once.Do(func() { s.failed = s.serve() })
+	return s.client, s.failed
+}
+
+var errStopped = errors.New("the image was closed")
+
+// stop ends the server, and makes sure that none starts any more. The error is
+// why the server had ended before.
+func (s *served) stop() error {
+	s.once.Do(func() { s.failed = errStopped })
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.server == nil {
+		return nil
+	}
+	return s.server.Close()
+}
+
+func (s *served) serve() error {
+	server, err := qemunbd.Start(s.ctx, s.options)
+	if errors.Is(err, exec.ErrNotFound) {
+		return errors.New("qemu-nbd is missing: install qemu-utils")
+	}
+	if err != nil {
+		return err
+	}
+	s.server = server
+	contexts := []string{nbd.ContextAllocation}
+	if s.options.Bitmap != "" {
+		contexts = append(contexts, nbd.ContextDirtyBitmap+s.options.Bitmap)
+	}
+	s.client, err = server.Dial(s.ctx, nbd.Options{Contexts: contexts, Connections: s.options.Connections, Timeout: s.timeout})
+	s.started.Store(err == nil)
+	return err
+}
+
 // stretch is how much of a disk is asked about at once, in bytes: a question
 // costs as much for a hole as for all of this.
 const stretch = 1 << 30
 
-func (s *served) Size() int64 { return s.client.Size() }
-
+// ReadAt is that of an ingest.Image.
 func (s *served) ReadAt(ctx context.Context, p []byte, off int64) error {
-	return s.client.ReadAt(ctx, p, off)
+	client, err := s.start()
+	if err != nil {
+		return err
+	}
+	return client.ReadAt(ctx, p, off)
 }
 
-// Data answers from what is known of one stretch. Readers go through a disk
-// side by side, so they mostly ask about the same one.
+// Data is that of an ingest.Image. It answers from what is known of one stretch.
+// Readers go through a disk side by side, so they mostly ask about the same one.
 func (s *served) Data(ctx context.Context, off, n int64) (runs []ingest.Run, err error) {
 	for end := off + n; off < end; {
 		all, next, err := s.stretch(ctx, off)
@@ -84,11 +112,19 @@ func (s *served) Data(ctx context.Context, off, n int64) (runs []ingest.Run, err
 
 // stretch returns the runs of the stretch that off lies in, and its end.
 func (s *served) stretch(ctx context.Context, off int64) ([]ingest.Run, int64, error) {
+	client, err := s.start()
+	if err != nil {
+		return nil, 0, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if off < s.known.Off || off >= s.known.Off+s.known.Len {
 		start := off / stretch * stretch
-		extents, err := s.client.Data(ctx, start, min(stretch, s.Size()-start))
+		length := min(stretch, client.Size()-start)
+		if length <= 0 || off >= start+length {
+			return nil, 0, fmt.Errorf("QEMU sees a disk of %d bytes, which does not reach %d", client.Size(), off)
+		}
+		extents, err := client.Data(ctx, start, length)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -96,7 +132,7 @@ func (s *served) stretch(ctx context.Context, off int64) ([]ingest.Run, int64, e
 		for i, e := range extents {
 			runs[i] = ingest.Run{Off: e.Offset, Len: e.Length}
 		}
-		s.known, s.runs = ingest.Run{Off: start, Len: min(stretch, s.Size()-start)}, runs
+		s.known, s.runs = ingest.Run{Off: start, Len: length}, runs
 	}
 	return s.runs, s.known.Off + s.known.Len, nil
 }
