@@ -4,8 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	libzstd "github.com/DataDog/zstd"
-	"github.com/klauspost/compress/zstd"
+	"github.com/DataDog/zstd"
 	"vaultfs/chunk"
 	"vaultfs/repo/seal"
 )
@@ -24,21 +23,17 @@ const MaxPayload = 1 + chunk.MaxSize + seal.Overhead
 // the fastest level in pure Go takes, and stores 3 % less.
 const level = 1
 
-var encoders = sync.Pool{New: func() any { return libzstd.NewCtx() }}
-
-var decoders = sync.Pool{New: func() any {
-	return must(zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(2*chunk.MaxSize), zstd.WithDecodeAllCapLimit(true), zstd.IgnoreChecksum(false)))
-}}
+// contexts are libzstd's memory, for encoding and for decoding.
+var contexts = sync.Pool{New: func() any { return zstd.NewCtx() }}
 
 // Payload appends the payload of a chunk to dst, compressed if that makes it
 // smaller.
 func Payload(dst, plain []byte) []byte {
-	e := encoders.Get().(libzstd.Ctx)
-	defer encoders.Put(e)
+	c := contexts.Get().(zstd.Ctx)
+	defer contexts.Put(c)
 	start := len(dst)
-	dst = append(slices.Grow(dst, 1+libzstd.CompressBound(len(plain))), payloadZstd)
-	frame, err := e.CompressLevel(dst[len(dst):], plain, level)
+	dst = append(slices.Grow(dst, 1+zstd.CompressBound(len(plain))), payloadZstd)
+	frame, err := c.CompressLevel(dst[len(dst):], plain, level)
 	if err != nil || len(frame) >= len(plain) {
 		return append(append(dst[:start], payloadRaw), plain...)
 	}
@@ -58,19 +53,27 @@ func OpenPayload(dst, payload []byte, size int) ([]byte, error) {
 		}
 		return append(dst[:0], body...), nil
 	case payloadZstd:
-		if cap(dst) < size {
-			dst = make([]byte, 0, size)
-		}
-		d := decoders.Get().(*zstd.Decoder)
-		defer decoders.Put(d)
-		plain, err := d.DecodeAll(body, dst[:0:size])
-		if err != nil {
-			return nil, damaged("zstd: %v", err)
-		}
-		if len(plain) != size {
-			return nil, damaged("chunk of %d bytes, want %d", len(plain), size)
-		}
-		return plain, nil
+		return decompress(dst, body, size)
 	}
 	return nil, damaged("payload encoding %d", payload[0])
+}
+
+// decompress decodes frames to exactly size bytes, in dst when it has the room.
+func decompress(dst, frames []byte, size int) ([]byte, error) {
+	if size <= 0 || len(frames) == 0 {
+		return nil, damaged("%d bytes of zstd for a chunk of %d", len(frames), size)
+	}
+	if cap(dst) < size {
+		dst = make([]byte, size)
+	}
+	c := contexts.Get().(zstd.Ctx)
+	defer contexts.Put(c)
+	n, err := c.DecompressInto(dst[:size], frames)
+	if err != nil {
+		return nil, damaged("zstd: %v", err)
+	}
+	if n != size {
+		return nil, damaged("chunk of %d bytes, want %d", n, size)
+	}
+	return dst[:size], nil
 }
