@@ -76,18 +76,10 @@ func (s *Session) checkStructure(ctx context.Context) error {
 
 // flush writes and lists everything that is still in memory.
 func (s *Session) flush(ctx context.Context) error {
-	packers := []*packer{&s.streams[0], &s.streams[1]}
-	for _, l := range s.lanes {
-		packers = append(packers, &l.data)
+	packers := s.packers()
+	if err := absorbSmall(packers); err != nil {
+		return err
 	}
-	packers = append(packers, &s.directories)
-	// A small backup makes one data pack, however many lanes it had.
-	for i, p := range packers {
-		for _, o := range packers[i+1:] {
-			o.absorb(p)
-		}
-	}
-	packers = append(packers, &s.structure)
 	for _, p := range packers {
 		if err := p.flush(); err != nil {
 			return err

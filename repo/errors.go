@@ -71,8 +71,11 @@ func firstNewer(err error) error {
 	return nil
 }
 
+// packsOf is the directory of the packs of a session.
+func packsOf(session format.SnapshotID) string { return "packs/" + session.String() }
+
 func packObject(session format.SnapshotID, hash format.PackHash) string {
-	return "packs/" + session.String() + "/" + hash.String()
+	return packsOf(session) + "/" + hash.String()
 }
 
 func packLabel(hash format.PackHash) string { return "pack " + hash.String()[:16] }

@@ -14,10 +14,10 @@ import (
 // SmallPacks makes sessions write packs of about 64 KiB, list each at once and
 // merge their runs often, and new passwords cheap, until it is undone.
 func SmallPacks() (undo func()) {
-	target, room, bytes, merge, cost := packTarget, packRoom, runBytes, mergeRuns, passwordCost
-	packTarget, packRoom, runBytes, mergeRuns = 64<<10, 600<<10, 1, 3
+	target, piece, bytes, merge, cost := packTarget, packPiece, runBytes, mergeRuns, passwordCost
+	packTarget, packPiece, runBytes, mergeRuns = 64<<10, 24<<10, 1, 3
 	passwordCost = seal.KDF{Memory: 64, Time: 1, Threads: 1}
-	return func() { packTarget, packRoom, runBytes, mergeRuns, passwordCost = target, room, bytes, merge, cost }
+	return func() { packTarget, packPiece, runBytes, mergeRuns, passwordCost = target, piece, bytes, merge, cost }
 }
 
 // TinyPacks makes sessions write a pack for every chunk, until it is undone.

@@ -256,6 +256,7 @@ func (c *copier) kept(pack int, entries []format.PackEntry) ([]bool, error) {
 // hold all of it.
 func (c *collector) discard(ctx context.Context) {
 	_ = c.session.writers.Wait()
+	c.session.discardOpen()
 	for _, p := range c.session.runs.take() {
 		if c.repo.store.Delete(ctx, packObject(c.session.id, p.hash)) == nil {
 			c.session.bytesStored.Add(-int64(p.size))

@@ -86,14 +86,14 @@ func emptyRepository(t *testing.T) (*store.Mem, *Repo) {
 // quickly makes sessions publish every pack at once, and nobody wait for long,
 // until it is undone.
 func quickly() (undo func()) {
-	target, room, bytes, merge := packTarget, packRoom, runBytes, mergeRuns
+	target, piece, bytes, merge := packTarget, packPiece, runBytes, mergeRuns
 	wait, commit, poll, collect := rivalWait, commitWait, rivalPoll, gcPoll
 	garbage := debug.SetGCPercent(400)
-	packRoom, runBytes, mergeRuns = 32<<10, 1, 3
+	runBytes, mergeRuns = 1, 3
 	rivalWait, commitWait, rivalPoll, gcPoll = 0, 2*time.Millisecond, 10*time.Microsecond, 100*time.Microsecond
 	return func() {
 		debug.SetGCPercent(garbage)
-		packTarget, packRoom, runBytes, mergeRuns = target, room, bytes, merge
+		packTarget, packPiece, runBytes, mergeRuns = target, piece, bytes, merge
 		rivalWait, commitWait, rivalPoll, gcPoll = wait, commit, poll, collect
 	}
 }
@@ -177,7 +177,7 @@ func runHistory(t *testing.T, base *store.Mem, keys *Repo, seed uint64) int {
 	w := &world{t: t, rng: rng, plan: drawPlan(rng), disk: base.Kill(), model: newModel(keys)}
 	w.sched = newScheduler(rng, []float64{0.5, 0.9, 0.98}[rng.IntN(3)])
 	defer w.sched.watchdog.Stop()
-	packTarget = w.plan.pack
+	packTarget, packPiece = w.plan.pack, max(1, w.plan.pack/2)
 	if err := w.model.use(w.disk); err != nil {
 		t.Fatal(err)
 	}

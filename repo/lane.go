@@ -21,7 +21,7 @@ type Lane struct {
 // Lane opens a lane. What it holds is written at Commit at the latest.
 func (s *Session) Lane() *Lane {
 	l := &Lane{session: s}
-	l.data = packer{session: s, kind: format.DataPack, full: true}
+	l.data = packer{session: s, kind: format.DataPack}
 	s.mu.Lock()
 	s.lanes = append(s.lanes, l)
 	s.mu.Unlock()

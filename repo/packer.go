@@ -9,16 +9,27 @@ import (
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
 	"vaultfs/repo/seal"
+	"vaultfs/repo/store"
 )
 
-// A packer collects the chunks of one sort into packs.
+// packTarget is the size at which a pack is closed, packPiece that of the pieces
+// in which it is written, in bytes. Tests lower both.
+var (
+	packTarget = 16 << 20
+	packPiece  = 1 << 20
+)
+
+// A packer collects the chunks of one sort into packs, and writes these as they
+// grow: only the last piece is in memory.
 type packer struct {
 	session *Session
 	kind    format.PackKind
-	full    bool // packs are expected to become full
 	mu      sync.Mutex
-	open    *format.PackBuilder
+	open    *format.PackBuilder // nil when there is no chunk for it yet
 	header  format.PackHeader
+	out     *store.Writer // of the open pack, nil while all of it is in memory
+	hash    *blake3.Hasher
+	memory  []byte // of pieces, for the next pack
 }
 
 // add takes a payload into the open pack, and sends the pack off when it is full.
@@ -29,10 +40,13 @@ func (p *packer) add(k format.Kind, id chunk.ID, plain int, payload []byte) erro
 		p.start()
 	}
 	p.open.Add(k, id, plain, payload)
-	if p.open.Size() < packTarget && p.open.Len() < format.MaxPackEntries {
-		return nil
+	if p.open.Size() >= packTarget || p.open.Len() >= format.MaxPackEntries {
+		return p.close()
 	}
-	return p.flushLocked()
+	if len(p.open.Pending()) >= packPiece {
+		return p.writePiece()
+	}
+	return nil
 }
 
 func (p *packer) start() {
@@ -42,7 +56,35 @@ func (p *packer) start() {
 	if p.kind == format.StructurePack {
 		key = s.repo.secrets.StructurePackKey(s.id, p.header.Salt)
 	}
-	p.open = format.NewPack(p.header, seal.NewBox(key), p.buffer())
+	p.open, p.hash = format.NewPack(p.header, seal.NewBox(key), p.memory), blake3.New()
+}
+
+// writePiece writes what is pending. With an error the session has failed.
+func (p *packer) writePiece() error {
+	if err := p.tryPiece(); err != nil {
+		p.drop()
+		return p.session.fail(fmt.Errorf("writing a pack: %w", err))
+	}
+	return nil
+}
+
+func (p *packer) tryPiece() (err error) {
+	s, b := p.session, p.open.Pending()
+	if err := s.checkRoom(s.ctx, int64(len(b))); err != nil {
+		return err
+	}
+	if p.out == nil {
+		if p.out, err = s.repo.store.Begin(s.ctx, packsOf(s.id)); err != nil {
+			return err
+		}
+	}
+	p.hash.Write(b)
+	if _, err := p.out.Write(b); err != nil {
+		return err
+	}
+	p.open.Take()
+	p.memory = b[:0]
+	return nil
 }
 
 // flush sends off what the packer holds.
@@ -52,73 +94,71 @@ func (p *packer) flush() error {
 	if p.open == nil {
 		return nil
 	}
-	return p.flushLocked()
+	return p.close()
 }
 
-// absorb takes over what another packer of the same kind holds, if one pack
-// has room for both.
-func (p *packer) absorb(o *packer) {
-	if p.open == nil || o.open == nil || p.open.Size()+o.open.Size() > packTarget ||
+// absorb takes over what another packer of the same kind holds, if nothing of that is
+// written yet and one pack has room for both.
+func (p *packer) absorb(o *packer) error {
+	if p.open == nil || o.open == nil || o.out != nil || o.kind != p.kind || p.open.Size()+o.open.Size() > packTarget ||
 		p.open.Len()+o.open.Len() > format.MaxPackEntries {
-		return
+		return nil
 	}
-	p.open.Absorb(o.open)
+	if err := p.open.Absorb(o.open); err != nil {
+		return p.session.fail(fmt.Errorf("putting packs together: %w", err))
+	}
 	o.open = nil
+	return nil
 }
 
-func (p *packer) flushLocked() error {
+// close writes the rest of the open pack and sends it off.
+func (p *packer) close() error {
 	var sealed []byte
 	if p.kind == format.DataPack {
 		sealed = p.session.sealed
 	}
-	b, err := p.open.Finish(sealed)
-	if err != nil {
-		return fmt.Errorf("closing a pack: %w", err)
+	if _, err := p.open.Finish(sealed); err != nil {
+		p.drop()
+		return p.session.fail(fmt.Errorf("closing a pack: %w", err))
 	}
-	pack := &writtenPack{bytes: b, header: p.header, entries: p.open.Entries(), hash: blake3.Sum256(b)}
-	p.open = nil
-	p.session.send(pack)
+	if err := p.writePiece(); err != nil {
+		return err
+	}
+	pack := &writtenPack{size: p.open.Size(), header: p.header, entries: p.open.Entries()}
+	p.hash.Sum(pack.hash[:0])
+	out := p.out
+	p.open, p.out = nil, nil
+	p.session.send(out, pack)
 	return nil
 }
 
-// A writtenPack is a closed pack on its way into the store.
+// drop gives up the open pack.
+func (p *packer) drop() {
+	if p.out != nil {
+		p.out.Abort()
+	}
+	p.open, p.out = nil, nil
+}
+
+// discard is drop for a packer that others may still use.
+func (p *packer) discard() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop()
+}
+
+// A writtenPack is a pack of which all is written.
 type writtenPack struct {
-	bytes   []byte // nil once it is durable and read back
-	size    int
+	size    int // bytes
 	header  format.PackHeader
 	entries []format.PackEntry
 	hash    format.PackHash
 }
 
-// buffer returns memory for a pack. A lane of a disk will fill it; what other
-// packers hold is often little, so theirs grows as it is needed.
-func (p *packer) buffer() []byte {
-	select {
-	case b := <-p.session.free:
-		return b
-	default:
-	}
-	if p.full {
-		return make([]byte, 0, packTarget+packRoom)
-	}
-	return nil
-}
-
-// recycle keeps the memory of a full pack for the next.
-func (s *Session) recycle(b []byte) {
-	if cap(b) < packTarget {
-		return
-	}
-	select {
-	case s.free <- b[:0]:
-	default:
-	}
-}
-
-// send writes a pack in the background; it waits while packWriters are busy.
-func (s *Session) send(p *writtenPack) {
+// send makes a pack durable in the background; it waits while packWriters are busy.
+func (s *Session) send(out *store.Writer, p *writtenPack) {
 	s.writers.Go(func() error {
-		err := s.write(s.ctx, p)
+		err := s.finish(s.ctx, out, p)
 		if err != nil {
 			s.runs.fail(err)
 		}
@@ -126,17 +166,13 @@ func (s *Session) send(p *writtenPack) {
 	})
 }
 
-// write makes a pack durable, reads it back if the session verifies, and hands
+// finish makes a pack durable, reads it back if the session verifies, and hands
 // its entries to the next run.
-func (s *Session) write(ctx context.Context, p *writtenPack) error {
+func (s *Session) finish(ctx context.Context, out *store.Writer, p *writtenPack) error {
 	name := packObject(s.id, p.hash)
-	if err := s.checkRoom(ctx, int64(len(p.bytes))); err != nil {
+	if err := out.Commit(ctx, name); err != nil {
 		return fmt.Errorf("writing %s: %w", packLabel(p.hash), err)
 	}
-	if err := s.repo.store.Put(ctx, name, p.bytes); err != nil {
-		return fmt.Errorf("writing %s: %w", packLabel(p.hash), err)
-	}
-	p.size = len(p.bytes)
 	s.bytesStored.Add(int64(p.size))
 	if s.options.Verify {
 		if err := s.repo.readBack(ctx, name, p); err != nil {
@@ -146,7 +182,48 @@ func (s *Session) write(ctx context.Context, p *writtenPack) error {
 		}
 		s.packsVerified.Add(1)
 	}
-	s.recycle(p.bytes)
-	p.bytes = nil
 	return s.listPack(ctx, p)
+}
+
+// fail makes the session fail, and returns why: what failed first.
+func (s *Session) fail(err error) error {
+	s.runs.fail(err)
+	err = s.failure(err)
+	s.writers.Go(func() error { return err })
+	return err
+}
+
+// packers are all that the session has, those of data packs first.
+func (s *Session) packers() []*packer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []*packer{&s.streams[0], &s.streams[1]}
+	for _, l := range s.lanes {
+		all = append(all, &l.data)
+	}
+	return append(all, &s.directories, &s.structure)
+}
+
+// absorbSmall puts packs together: a small backup makes one data pack, however many
+// lanes it had.
+func absorbSmall(packers []*packer) error {
+	for i, p := range packers {
+		for _, o := range packers[i+1:] {
+			into, from := o, p
+			if p.out != nil {
+				into, from = p, o
+			}
+			if err := into.absorb(from); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// discardOpen gives up the packs that are not closed, and the room they take.
+func (s *Session) discardOpen() {
+	for _, p := range s.packers() {
+		p.discard()
+	}
 }

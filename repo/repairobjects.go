@@ -333,7 +333,7 @@ func (p *repair) takePack(ctx context.Context, s suspect) (bool, error) {
 	if err := p.repo.store.Put(ctx, s.object(), b); err != nil {
 		return false, fmt.Errorf("putting %s back: %w", packLabel(s.hash), err)
 	}
-	pack := &writtenPack{bytes: b, size: len(b), entries: entries, hash: s.hash}
+	pack := &writtenPack{size: len(b), entries: entries, hash: s.hash}
 	if err := p.repo.readBack(ctx, s.object(), pack); err != nil {
 		return false, fmt.Errorf("putting %s back: %w: the storage did not keep what was written", packLabel(s.hash), err)
 	}

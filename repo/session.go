@@ -88,19 +88,12 @@ type Session struct {
 
 	ctx     context.Context // ends when the session has failed
 	writers *errgroup.Group
-	free    chan []byte // pack buffers
 	runs    runs
 
 	chunksTotal, chunksNew, bytesTotal, bytesNew, bytesStored, bytesAdded, packsVerified atomic.Int64
 }
 
-// packTarget is the size at which a pack is closed, in bytes; packRoom is for
-// the last chunk and the footer. Tests lower both.
-var (
-	packTarget = 16 << 20
-	packRoom   = chunk.MaxSize + 1<<20
-)
-
+// packWriters is how many packs are made durable, and read back, at a time.
 const packWriters = 2
 
 // NewSession opens a session. ErrSourceTaken, ErrSourceBusy and ErrNewerFormat,
@@ -212,7 +205,6 @@ func (s *Session) startWriting(ctx context.Context) (err error) {
 		return err
 	}
 	s.renewWriters(ctx)
-	s.free = make(chan []byte, packWriters+2)
 	s.structure = packer{session: s, kind: format.StructurePack}
 	s.directories = packer{session: s, kind: format.DataPack}
 	for i := range s.streams {
@@ -289,7 +281,9 @@ func (s *Session) Abort(ctx context.Context) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	if err := s.writers.Wait(); !errors.Is(err, ErrLeaseBroken) {
+	err := s.writers.Wait()
+	s.discardOpen()
+	if !errors.Is(err, ErrLeaseBroken) {
 		s.salvage(ctx)
 	}
 	return s.lease.Release(ctx)

@@ -2,6 +2,7 @@ package format
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/seal"
@@ -84,13 +85,16 @@ type PackEntry struct {
 	Plain  uint32 // length of the chunk, bytes
 }
 
-// A PackBuilder collects payloads, which it seals at the end. It is not for
-// concurrent use.
+// A PackBuilder makes a pack. Chunks are sealed as they come, and what is done
+// can be taken away piece by piece, so that a pack need not be in memory as a
+// whole. It is not for concurrent use.
 type PackBuilder struct {
 	header  PackHeader
 	box     *seal.Box
-	buf     []byte // payloads, each with room for its tag behind it
+	taken   int    // bytes of the pack that were taken away
+	buf     []byte // its bytes from there on
 	entries []PackEntry
+	aad     []byte // of one chunk
 }
 
 // NewPack starts a pack in the memory of buf.
@@ -98,24 +102,41 @@ func NewPack(h PackHeader, box *seal.Box, buf []byte) *PackBuilder {
 	return &PackBuilder{header: h, box: box, buf: h.Append(buf[:0])}
 }
 
-var noTag [seal.Overhead]byte
-
-// Add takes the payload of a chunk of plain bytes.
+// Add seals the payload of a chunk of plain bytes.
 func (p *PackBuilder) Add(k Kind, id chunk.ID, plain int, payload []byte) {
-	e := PackEntry{Kind: k, ID: id, Offset: uint32(len(p.buf)), Plain: uint32(plain), Sealed: uint32(len(payload) + seal.Overhead)}
-	p.buf = append(append(p.buf, payload...), noTag[:]...)
+	e := PackEntry{Kind: k, ID: id, Offset: uint32(p.Size()), Plain: uint32(plain), Sealed: uint32(len(payload) + seal.Overhead)}
+	p.aad = appendAAD(p.aad[:0], k, id)
+	p.buf = p.box.Seal(p.buf, uint64(len(p.entries)), p.aad, payload)
 	p.entries = append(p.entries, e)
 }
 
-// Absorb takes over all that another pack, which is not finished, holds.
-func (p *PackBuilder) Absorb(o *PackBuilder) {
-	for _, e := range o.entries {
-		p.Add(e.Kind, e.ID, int(e.Plain), o.buf[e.Offset:e.Offset+e.Sealed-seal.Overhead])
+// Absorb takes over all that another pack holds, of which nothing was taken away.
+// The other is of no use after that.
+func (p *PackBuilder) Absorb(o *PackBuilder) error {
+	if o.taken > 0 {
+		return fmt.Errorf("%d bytes of a pack that is to be absorbed were taken away", o.taken)
 	}
+	for i, e := range o.entries {
+		payload, err := UnsealChunk(o.box, uint64(i), e, o.buf[e.Offset:e.Offset+e.Sealed])
+		if err != nil {
+			return err
+		}
+		p.Add(e.Kind, e.ID, int(e.Plain), payload)
+	}
+	return nil
+}
+
+// Pending are the bytes that were not taken away. They are valid until the next Add.
+func (p *PackBuilder) Pending() []byte { return p.buf }
+
+// Take takes away what is pending, which the caller has put where it belongs.
+func (p *PackBuilder) Take() {
+	p.taken += len(p.buf)
+	p.buf = p.buf[:0]
 }
 
 // Size is the number of bytes so far.
-func (p *PackBuilder) Size() int { return len(p.buf) }
+func (p *PackBuilder) Size() int { return p.taken + len(p.buf) }
 
 // Len is the number of chunks so far; MaxPackEntries is all that fit.
 func (p *PackBuilder) Len() int { return len(p.entries) }
@@ -123,13 +144,11 @@ func (p *PackBuilder) Len() int { return len(p.entries) }
 // Entries are the chunks so far.
 func (p *PackBuilder) Entries() []PackEntry { return p.entries }
 
-// Finish seals the chunks and appends the footer and, for a data pack, the sealed secret of its
-// session. The footer has been decoded again before the bytes are returned.
+// Finish appends the footer and, for a data pack, the sealed secret of its session, and
+// returns what is pending, now with the end of the pack. The footer has been decoded again before.
 func (p *PackBuilder) Finish(sealedSecret []byte) ([]byte, error) {
 	body := make([]byte, 0, footerSize*len(p.entries))
-	for i, e := range p.entries {
-		payload := p.buf[e.Offset : e.Offset+e.Sealed-seal.Overhead]
-		p.box.Seal(payload[:0], uint64(i), chunkAAD(e.Kind, e.ID), payload)
+	for _, e := range p.entries {
 		body = append(append(body, byte(e.Kind)), e.ID[:]...)
 		body = binary.BigEndian.AppendUint32(body, e.Sealed)
 		body = binary.BigEndian.AppendUint32(body, e.Plain)
@@ -140,12 +159,16 @@ func (p *PackBuilder) Finish(sealedSecret []byte) ([]byte, error) {
 	p.buf = append(p.buf, sealedSecret...)
 	p.buf = binary.BigEndian.AppendUint32(p.buf, uint32(length))
 	p.buf = append(p.buf, packEnd...)
-	return p.buf, p.check()
+	return p.buf, p.check(p.buf[start:])
 }
 
-// check reads the footer back.
-func (p *PackBuilder) check() error {
-	got, err := DecodePack(p.buf, func(PackHeader, []byte) (*seal.Box, error) { return p.box, nil })
+// check reads the footer back, of which region is the footer region.
+func (p *PackBuilder) check(region []byte) error {
+	size := int64(p.Size())
+	if n, err := PackRegion(p.header, size, region); err != nil || n != int64(len(region)) {
+		return damaged("the end just made reads differently: %v", err)
+	}
+	got, err := DecodePackFooter(p.header, size, region, func(PackHeader, []byte) (*seal.Box, error) { return p.box, nil })
 	if err != nil {
 		return err
 	}
@@ -275,12 +298,12 @@ func OpenChunk(dst []byte, box *seal.Box, ordinal uint64, e PackEntry, sealed []
 // UnsealChunk opens a sealed chunk and returns its payload, which takes the place
 // of the sealed bytes.
 func UnsealChunk(box *seal.Box, ordinal uint64, e PackEntry, sealed []byte) ([]byte, error) {
-	payload, err := box.Open(sealed[:0], ordinal, chunkAAD(e.Kind, e.ID), sealed)
+	payload, err := box.Open(sealed[:0], ordinal, appendAAD(make([]byte, 0, 1+len(e.ID)), e.Kind, e.ID), sealed)
 	if err != nil {
 		return nil, damaged("its seal does not fit")
 	}
 	return payload, nil
 }
 
-// chunkAAD binds a sealed chunk to its kind and ID.
-func chunkAAD(k Kind, id chunk.ID) []byte { return append([]byte{byte(k)}, id[:]...) }
+// appendAAD appends what binds a sealed chunk to its kind and ID.
+func appendAAD(b []byte, k Kind, id chunk.ID) []byte { return append(append(b, byte(k)), id[:]...) }
