@@ -169,7 +169,7 @@ func TestCollectAFullRepositoryBitByBit(t *testing.T) {
 	}
 	snap := f.ingest(t, r, "tree/a")
 	mustForget(t, r, all)
-	m.Limit(used(t, st) * 16 / 15) // what sessions may use is used up
+	m.Limit(used(t, st) * 16 / 15)                               // what sessions may use is used up
 	s := filing{"g": random(99, 20_000)}.session(t, r, "tree/b") // less than a piece of a pack
 	if _, err := s.Commit(t.Context(), repo.Info{}); !errors.Is(err, repo.ErrNoSpace) {
 		t.Fatalf("the disk is not full: %v", err)
