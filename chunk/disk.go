@@ -41,9 +41,7 @@ var zeroGrain [Grain]byte
 // that nothing follows p: call again with p[zeros:] and more bytes behind it.
 // At most DiskMax bytes beyond the zeros are ever needed.
 func (d *Disk) Next(p []byte, last bool) (zeros, n int) {
-	for zeros < len(p) && isZero(p[zeros:zeros+Grain]) {
-		zeros += Grain
-	}
+	zeros = Zeros(p)
 	data := p[zeros:]
 	for n < len(data) {
 		grain := data[n : n+Grain]
@@ -51,10 +49,7 @@ func (d *Disk) Next(p []byte, last bool) (zeros, n int) {
 			return zeros, n
 		}
 		n += Grain
-		if n >= DiskMax {
-			return zeros, n
-		}
-		if n >= DiskMin && d.cutsAfter(grain) {
+		if d.Ends(data[:n]) {
 			return zeros, n
 		}
 	}
@@ -62,6 +57,21 @@ func (d *Disk) Next(p []byte, last bool) (zeros, n int) {
 		return zeros, 0
 	}
 	return zeros, n
+}
+
+// Zeros is the length of the run of zero grains at the start of p, in bytes. The
+// length of p is a multiple of Grain.
+func Zeros(p []byte) (n int) {
+	for n < len(p) && isZero(p[n:n+Grain]) {
+		n += Grain
+	}
+	return n
+}
+
+// Ends tells whether a chunk ends by its own bytes, whatever follows it. One that
+// does not ended because zeros or nothing followed.
+func (d *Disk) Ends(p []byte) bool {
+	return len(p) >= DiskMax || len(p) >= DiskMin && d.cutsAfter(p[len(p)-Grain:])
 }
 
 func (d *Disk) cutsAfter(grain []byte) bool {

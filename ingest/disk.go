@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"vaultfs/chunk"
@@ -14,36 +15,59 @@ import (
 // Holes are not read. Segments are independent, so each of a few workers reads,
 // cuts and stores whole segments in turn.
 func CopyDisk(ctx context.Context, s *repo.Session, img Image, p *Progress) (chunk.ID, error) {
-	w := s.NewDisk()
-	count := (img.Size() + s.Repo().SegmentSize() - 1) / s.Repo().SegmentSize()
-	workers, ctx2 := errgroup.WithContext(ctx)
-	segments := make(chan int64)
-	workers.Go(func() error {
-		defer close(segments)
-		for i := range count {
-			select {
-			case segments <- i:
-			case <-ctx2.Done():
-				return ctx2.Err()
-			}
+	return CopyDiskFrom(ctx, s, img, nil, p)
+}
+
+// CopyDiskFrom is CopyDisk of an image of which base, of the session's OpenBase,
+// is an earlier state; nil for none. All of the image is read, and the result is
+// that of CopyDisk, but what is as it was costs little more than the reading.
+//
+// A map is stored as if there were no base, also one that is as it was: it is found
+// stored, and read, which costs nothing beside the segment. So one that is damaged
+// is stored again, and its segment is cut as if it were new.
+func CopyDiskFrom(ctx context.Context, s *repo.Session, img Image, base *repo.Disk, p *Progress) (chunk.ID, error) {
+	c := &diskCopy{session: s, disk: s.NewDisk(), img: img, base: base, p: p}
+	if base != nil {
+		if err := c.disk.GoOnFrom(base); err != nil {
+			return chunk.ID{}, err
 		}
-		return nil
-	})
+	}
+	if err := c.copyAll(ctx); err != nil {
+		return chunk.ID{}, err
+	}
+	return c.disk.Finish(ctx, s.Lane(), img.Size())
+}
+
+// A diskCopy is one call of CopyDiskFrom.
+type diskCopy struct {
+	session *repo.Session
+	disk    *repo.DiskWriter
+	img     Image
+	base    *repo.Disk // nil for none
+	p       *Progress
+}
+
+// copyAll stores all segments.
+func (c *diskCopy) copyAll(ctx context.Context) error {
+	size := c.session.Repo().SegmentSize()
+	count := (c.img.Size() + size - 1) / size
+	workers, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
 	for range min(int64(runtime.GOMAXPROCS(0)), maxWorkers, count) {
 		workers.Go(func() error {
-			c := newSegmentCopier(s, img, p)
-			for i := range segments {
-				if err := c.copyTo(ctx2, w, i); err != nil {
+			w := newSegmentCopier(c.session, c.img, c.p)
+			for i := next.Add(1) - 1; i < count; i = next.Add(1) - 1 {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := w.copyTo(ctx, c.disk, c.base, i); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	if err := workers.Wait(); err != nil {
-		return chunk.ID{}, err
-	}
-	return w.Finish(ctx, s.Lane(), img.Size())
+	return workers.Wait()
 }
 
 // maxWorkers bounds the memory of an ingest: a worker holds its windows and one
@@ -67,16 +91,17 @@ type window struct {
 
 // A segmentCopier copies one segment after another.
 type segmentCopier struct {
-	img    Image
-	lane   *repo.Lane
-	cutter *chunk.Disk
-	size   int64 // of a segment
-	free   chan []byte
-	p      *Progress
+	session *repo.Session
+	img     Image
+	lane    *repo.Lane
+	cutter  *chunk.Disk
+	size    int64 // of a segment
+	free    chan []byte
+	p       *Progress
 }
 
 func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
-	c := &segmentCopier{img: img, lane: s.Lane(), cutter: s.Repo().DiskCutter(),
+	c := &segmentCopier{session: s, img: img, lane: s.Lane(), cutter: s.Repo().DiskCutter(),
 		size: s.Repo().SegmentSize(), free: make(chan []byte, windows), p: p}
 	for range windows {
 		c.free <- make([]byte, chunk.DiskMax+windowSize)
@@ -84,24 +109,33 @@ func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
 	return c
 }
 
-// copyTo stores segment i of the image as that of a disk.
-func (c *segmentCopier) copyTo(ctx context.Context, w *repo.DiskWriter, i int64) error {
-	m, err := c.copy(ctx, i)
+// copyTo stores segment i of the image as that of a disk, of which base is an
+// earlier state, or nil.
+func (c *segmentCopier) copyTo(ctx context.Context, w *repo.DiskWriter, base *repo.Disk, i int64) error {
+	data, err := c.data(ctx, i)
+	if err != nil {
+		return err
+	}
+	m, err := c.cut(ctx, c.storeFrom(segmentOf(base, i)), func(ctx context.Context, full chan<- window) error {
+		return c.read(ctx, i*c.size, data, full)
+	})
 	if err != nil {
 		return err
 	}
 	return w.SetSegment(ctx, c.lane, i, m)
 }
 
-// copy stores segment i of the image and returns its map.
-func (c *segmentCopier) copy(ctx context.Context, i int64) (repo.SegmentMap, error) {
-	return c.cut(ctx, c.store, func(ctx context.Context, full chan<- window) error {
-		data, err := c.data(ctx, i)
-		if err != nil {
-			return err
-		}
-		return c.read(ctx, i*c.size, data, full)
-	})
+// segmentOf is the map of segment i of a base, of which there may be none. A map
+// that is damaged is none: the session has been told of it.
+func segmentOf(base *repo.Disk, i int64) repo.SegmentMap {
+	if base == nil || i >= int64(base.Segments()) {
+		return nil
+	}
+	m, err := base.Segment(int(i))
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // cut gives the windows of one segment, which read sends, to store, and
@@ -168,37 +202,42 @@ func fill(ctx context.Context, img Image, p []byte, off int64, progress *Progres
 }
 
 // store cuts the windows of a segment and puts the chunks.
-func (c *segmentCopier) store(ctx context.Context, full <-chan window) (m repo.SegmentMap, err error) {
-	var rest []byte // of the window before, not cut yet
-	var held []byte // the buffer that rest lies in
-	release := func() {
-		if held != nil {
-			c.free <- held
-			held = nil
-		}
-	}
-	defer release()
-	for w := range full {
-		begin := chunk.DiskMax - len(rest)
-		copy(w.buf[begin:], rest)
-		data, off := w.buf[begin:chunk.DiskMax+w.n], w.off-int64(len(rest))
-		release()
-		held = w.buf
-		for len(data) > 0 {
-			zeros, n := c.cutter.Next(data, w.ends)
-			data, off = data[zeros:], off+int64(zeros)
-			if n == 0 {
-				break
+func (c *segmentCopier) store(ctx context.Context, full <-chan window) (repo.SegmentMap, error) {
+	return c.storeFrom(nil)(ctx, full)
+}
+
+// storeFrom is store for a segment of which an earlier map is known.
+func (c *segmentCopier) storeFrom(base repo.SegmentMap) func(context.Context, <-chan window) (repo.SegmentMap, error) {
+	return func(ctx context.Context, full <-chan window) (repo.SegmentMap, error) {
+		f := newFollower(c, base)
+		var rest []byte // of the window before, not cut yet
+		var held []byte // the buffer that rest lies in
+		release := func() {
+			if held != nil {
+				c.free <- held
+				held = nil
 			}
-			id, err := c.lane.Put(ctx, data[:n])
-			if err != nil {
-				return nil, err
-			}
-			m = append(m, repo.Extent{Off: off, Len: int64(n), ID: id})
-			data, off = data[n:], off+int64(n)
 		}
-		c.p.Done.Add(int64(w.n))
-		rest = data
+		defer release()
+		for w := range full {
+			begin := chunk.DiskMax - len(rest)
+			copy(w.buf[begin:], rest)
+			data, off := w.buf[begin:chunk.DiskMax+w.n], w.off-int64(len(rest))
+			release()
+			held = w.buf
+			for len(data) > 0 {
+				zeros, n, err := f.next(ctx, data, off, w.ends)
+				if err != nil {
+					return nil, err
+				}
+				data, off = data[zeros+n:], off+int64(zeros+n)
+				if n == 0 {
+					break
+				}
+			}
+			c.p.Done.Add(int64(w.n))
+			rest = data
+		}
+		return f.made, nil
 	}
-	return m, nil
 }

@@ -20,5 +20,5 @@ func NewSegmentCopier(s *repo.Session, p *Progress) *SegmentCopier {
 // of the segment once.
 func (c *SegmentCopier) Copy(ctx context.Context, w *repo.DiskWriter, img Image, i int64) error {
 	c.c.img = img
-	return c.c.copyTo(ctx, w, i)
+	return c.c.copyTo(ctx, w, nil, i)
 }

@@ -18,11 +18,17 @@ const Sector = 512
 // sectors with zeros. Nothing is spooled: segments are read, cut and stored in
 // turn. Where CopyStream returns because ctx is over, a Read of r may be going
 // on; what it brings is dropped.
-func CopyStream(ctx context.Context, s *repo.Session, r io.Reader, p *Progress) (chunk.ID, int64, error) {
+// Base is as that of CopyDiskFrom.
+func CopyStream(ctx context.Context, s *repo.Session, r io.Reader, base *repo.Disk, p *Progress) (chunk.ID, int64, error) {
 	w, c := s.NewDisk(), newSegmentCopier(s, nil, p)
+	if base != nil {
+		if err := w.GoOnFrom(base); err != nil {
+			return chunk.ID{}, 0, err
+		}
+	}
 	t := stream{r: r, copier: c}
 	for i := int64(0); !t.ended; i++ {
-		m, err := c.cut(ctx, c.store, t.segment)
+		m, err := c.cut(ctx, c.storeFrom(segmentOf(base, i)), t.segment)
 		if err == nil {
 			err = w.SetSegment(ctx, c.lane, i, m)
 		}

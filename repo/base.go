@@ -63,6 +63,9 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 	if s.base.err != nil {
 		return nil, s.base.err
 	}
+	if s.present.distrusts() { // what is damaged is stored again only if it is put
+		return nil, &DamageError{"snapshot " + s.base.snapshot.Short(), errors.New("damage was found in it")}
+	}
 	fail := func(err error) (*Disk, error) {
 		return nil, fmt.Errorf("snapshot %s: %w", s.base.snapshot.Short(), err)
 	}
@@ -122,8 +125,8 @@ type inherited struct {
 	disks map[chunk.ID]inheritedDisk
 }
 
-// An inheritedDisk is the maps that a disk took over, one for each segment with
-// data, and the disk of the base that they are from: any, if from several.
+// An inheritedDisk is the maps that a disk took over or has as the base has them,
+// one for each segment with data, and the disk of the base that they are from: any, if from several.
 type inheritedDisk struct {
 	base *Disk
 	maps []chunk.ID

@@ -22,6 +22,9 @@ func (s *Session) Commit(ctx context.Context, info Info) (*Snapshot, error) {
 	if err := s.mergeOwn(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.leaveTrace(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.checkStructure(ctx); err != nil {
 		return nil, err
 	}

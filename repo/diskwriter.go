@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -15,6 +16,7 @@ type DiskWriter struct {
 	session *Session
 	mu      sync.Mutex
 	entries map[int64]diskSegment // by number; absent ones are zeros
+	base    *Disk                 // of GoOnFrom; nil for none
 }
 
 type diskSegment struct {
@@ -27,8 +29,19 @@ func (s *Session) NewDisk() *DiskWriter {
 	return &DiskWriter{session: s, entries: map[int64]diskSegment{}}
 }
 
+// GoOnFrom says that chunks of the disk are named without having been put, where a
+// disk of the session's base has them in the same place. Base is what OpenBase
+// gave. It is called before any segment is set.
+func (w *DiskWriter) GoOnFrom(base *Disk) error {
+	if base.openedBy != w.session {
+		return errors.New("the disk to go on from was not opened by this session")
+	}
+	w.base = base
+	return nil
+}
+
 // SetSegment stores the map of a segment. The chunks that it names have been
-// put. A segment that is not set, or has an empty map, is zeros.
+// put, or are those of GoOnFrom. A segment that is not set, or has an empty map, is zeros.
 func (w *DiskWriter) SetSegment(ctx context.Context, l *Lane, segment int64, m format.SegmentMap) error {
 	if len(m) == 0 {
 		w.set(segment, diskSegment{})
@@ -99,15 +112,27 @@ func (w *DiskWriter) Finish(ctx context.Context, l *Lane, size int64) (chunk.ID,
 	return root, err
 }
 
-// tellInherited tells the session what the finished disk took over.
+// tellInherited tells the session what the finished disk has of its base.
 func (w *DiskWriter) tellInherited(root chunk.ID) {
-	var d inheritedDisk
-	for _, e := range w.entries {
+	d := inheritedDisk{base: w.base}
+	for i, e := range w.entries {
 		if e.base != nil {
-			d.base, d.maps = e.base, append(d.maps, e.Map)
+			d.base = e.base
+		}
+		if e.base != nil || w.sameInBase(i, e.Entry) {
+			d.maps = append(d.maps, e.Map)
 		}
 	}
 	w.session.inherited.set(root, d)
+}
+
+// sameInBase tells whether a segment is as that of the base of GoOnFrom.
+func (w *DiskWriter) sameInBase(i int64, e format.Entry) bool {
+	if w.base == nil || i >= int64(w.base.Segments()) {
+		return false
+	}
+	was, err := w.base.entry(int(i))
+	return err == nil && was == e
 }
 
 // MaxDiskSize bounds the size of a disk, in bytes.

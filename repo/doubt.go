@@ -29,7 +29,8 @@ import (
 // only if no chunk of a root is in that pack alone, and the lease makes the base
 // a root. Runs are merged under the name of their session only, so that none of
 // the base's session is left where the index was made anew, and nowhere else: a
-// collector that writes them anew leaves one, if it is one that lists nothing. A
+// collector that writes them anew leaves one, if it is one that lists nothing, and
+// a session that stored nothing publishes such a one: see leaveTrace. A
 // snapshot is committed only after a head lists all packs of its session, so
 // that a head which lists them all is no older than the snapshot.
 func (s *Session) doubtPacks(ctx context.Context) (doubts []string, err error) {
@@ -56,7 +57,7 @@ func (s *Session) lookAtPacks(ctx context.Context, h *format.Head) (doubts []str
 		return nil, err
 	}
 	if h == nil || !h.HasOf(own) {
-		doubts = append(doubts, "no index run of that snapshot is listed: it stored nothing new, or the index was made anew since")
+		doubts = append(doubts, "no index run of that snapshot is listed: the index was made anew since, or an older version made the snapshot and stored nothing new")
 	}
 	listed, err := s.listedPacks(ctx)
 	if err != nil {
@@ -90,6 +91,19 @@ func (s *Session) lookAtPacks(ctx context.Context, h *format.Head) (doubts []str
 	}
 	slices.Sort(doubts)
 	return doubts, nil
+}
+
+// leaveTrace makes sure that a snapshot with disks has a run of its session in the
+// index, one that lists nothing if nothing was stored, as when a disk has not
+// changed: by it the next backup tells that the index was not made anew since, and
+// need not look for all that this one names. It is called when all is listed, and
+// costs as much as any publish.
+func (s *Session) leaveTrace(ctx context.Context) error {
+	isDisk := func(it Item) bool { return it.Kind == ItemDisk }
+	if len(s.runs.own) > 0 || !slices.ContainsFunc(s.items, isDisk) {
+		return nil
+	}
+	return s.publishPacks(ctx, nil)
 }
 
 // settleChunks bounds the chunks of suspect packs that a session looks for in

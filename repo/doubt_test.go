@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,28 +60,70 @@ func TestDoubtEndsWhenAllIsHealed(t *testing.T) {
 	}
 }
 
-// A base that stored nothing has no run by which it could be told that the index
-// was not made anew: everything is looked for, which is said, and relied on.
+// A base that stored nothing leaves a run that lists nothing, in a chain of such
+// ones each its own. By it is told that the index was not made anew: when it was,
+// everything is looked for, which is said, and relied on.
 func TestDoubtAboutABaseThatStoredNothing(t *testing.T) {
 	st := newStore(t)
 	r := newRepo(t, st)
 	b := newBackup("vm/a", 10)
-	first := mustIngest(t, r, b)
-	second, full, err := b.increment(t.Context(), r, first, b)
-	if err != nil || full != nil || second.Info.Summary.BytesStored != 0 {
-		t.Fatal(second, full, err)
+	base := mustIngest(t, r, b)
+	for range 3 {
+		again, full, err := b.increment(t.Context(), r, base, b)
+		if err != nil || full != nil || again.Info.Summary.BytesStored != 0 {
+			t.Fatal(again, full, err)
+		}
+		if doubts, notes := doubtsAbout(t, st, again); doubts+notes != "" {
+			t.Errorf("the doubts are %q, the notes %q", doubts, notes)
+		}
+		base = again
 	}
-	doubts, notes := doubtsAbout(t, st, second)
-	if want := "it stored nothing new, or the index was made anew"; !strings.Contains(doubts, want) || !strings.Contains(notes, want) {
+	if err := reopen(t, st).RebuildIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	doubts, notes := doubtsAbout(t, st, base)
+	if want := "no index run of that snapshot is listed"; !strings.Contains(doubts, want) || !strings.Contains(notes, want) {
 		t.Errorf("the doubts are %q, the notes %q", doubts, notes)
 	}
 	is := b.with(50<<20, random(90, 5000))
-	snap, full, err := is.increment(t.Context(), r, second, b)
+	snap, full, err := is.increment(t.Context(), reopen(t, st), base, b)
 	if err != nil || full != nil {
 		t.Fatal(full, err)
 	}
 	is.mustRead(t, r, snap)
 	if doubts, notes := doubtsAbout(t, st, snap); doubts+notes != "" {
+		t.Errorf("the doubts are %q, the notes %q", doubts, notes)
+	}
+}
+
+// Backups in which nothing changed leave runs that list nothing; those of forgotten
+// ones are removed with them, and that of one that is kept stays.
+func TestTracesAreCollected(t *testing.T) {
+	st := newStore(t)
+	r := newRepo(t, st)
+	b := newBackup("vm/a", 10)
+	first := mustIngest(t, r, b)
+	var again []*repo.Snapshot
+	for range 3 {
+		snap, full, err := b.increment(t.Context(), r, first, b)
+		if err != nil || full != nil {
+			t.Fatal(full, err)
+		}
+		again = append(again, snap)
+	}
+	runsOf := func(snap *repo.Snapshot) int {
+		of := func(name string) bool { return strings.HasPrefix(name, "runs/"+snap.ID) }
+		return len(objects(t, st)) - len(slices.DeleteFunc(objects(t, st), of))
+	}
+	if runsOf(again[0]) != 1 {
+		t.Errorf("%d runs of a snapshot that stored nothing", runsOf(again[0]))
+	}
+	mustForget(t, r, again[:2]...)
+	mustCollect(t, r, everything)
+	if runsOf(again[0])+runsOf(again[1]) != 0 || runsOf(again[2]) != 1 {
+		t.Errorf("%d and %d runs of what was forgotten, %d of what was not", runsOf(again[0]), runsOf(again[1]), runsOf(again[2]))
+	}
+	if doubts, notes := doubtsAbout(t, st, again[2]); doubts+notes != "" {
 		t.Errorf("the doubts are %q, the notes %q", doubts, notes)
 	}
 }

@@ -242,16 +242,17 @@ func (m *image) count(ctx context.Context, p *ingest.Progress) error {
 	return err
 }
 
-// copy stores the disk. The item has no name yet.
-func (m *image) copy(ctx context.Context, s *repo.Session, p *ingest.Progress) (it repo.Item, err error) {
+// copy stores the disk, of which base is an earlier state, or nil. The item has no
+// name yet.
+func (m *image) copy(ctx context.Context, s *repo.Session, base *repo.Disk, p *ingest.Progress) (it repo.Item, err error) {
 	if m.content == nil {
-		it.Root, it.Size, err = ingest.CopyStream(ctx, s, m.stream, p)
+		it.Root, it.Size, err = ingest.CopyStream(ctx, s, m.stream, base, p)
 		if err == nil && it.Size == 0 {
 			err = ErrEmpty // the program that should have written it failed
 		}
 	} else {
 		it.Size = m.content.Size()
-		it.Root, err = ingest.CopyDisk(ctx, s, m.content, p)
+		it.Root, err = ingest.CopyDiskFrom(ctx, s, m.content, base, p)
 	}
 	it.Kind = repo.ItemDisk
 	it.Path, it.Format, it.Note = ingest.Printable(m.path), m.format, strings.Join(m.notes, "; ")

@@ -148,12 +148,23 @@ func (s *set) ingest(ctx context.Context, r *repo.Repo, o *Options) (*repo.Snaps
 		}
 		images = append(images, m)
 	}
-	session, err := r.NewSession(ctx, repo.SessionOptions{Source: s.source, Kind: Kind, Adopt: o.Adopt, Tags: o.Tags, Verify: o.Verify})
+	session, err := r.NewSession(ctx, repo.SessionOptions{Source: s.source, Kind: Kind, Adopt: o.Adopt, Tags: o.Tags, Verify: o.Verify, GoOn: true})
 	if err != nil {
 		return nil, err
 	}
 	defer session.Abort(ctx)
 	return s.copy(ctx, session, images, o)
+}
+
+// baseOf is the disk of that name in the snapshot before; nil if there is none, or
+// none that can be relied on: then everything is looked for, and stored again where
+// it is missing.
+func baseOf(ctx context.Context, session *repo.Session, name string) *repo.Disk {
+	base, err := session.OpenBase(ctx, name)
+	if err != nil {
+		return nil
+	}
+	return base
 }
 
 func (s *set) copy(ctx context.Context, session *repo.Session, images []*image, o *Options) (*repo.Snapshot, error) {
@@ -164,7 +175,7 @@ func (s *set) copy(ctx context.Context, session *repo.Session, images []*image, 
 		}
 	}
 	for i, m := range images {
-		it, err := m.copy(ctx, session, o.Progress)
+		it, err := m.copy(ctx, session, baseOf(ctx, session, s.names[i]), o.Progress)
 		if err != nil {
 			return nil, m.explain(err)
 		}
