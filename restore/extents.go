@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"vaultfs/chunk"
 	"vaultfs/repo"
 )
 
@@ -24,8 +23,10 @@ type part struct {
 	*layout
 	start   int64 // of the segment, in the guest
 	extents []repo.Extent
-	often   map[chunk.ID]bool // chunks that the segment has more than once
+	often   map[chunkID]bool // chunks that the segment has more than once
 }
+
+type chunkID [32]byte
 
 // plan divides the disk's data into windows of whole extents that lie in a row,
 // none longer than windowSize unless it is one extent. Holes are told of too.
@@ -109,7 +110,7 @@ func (p *part) read(ctx context.Context, buf []byte) (n int64, err error) {
 // readExtent decodes an extent into dst, which is as long. A chunk that is needed
 // again soon is decoded once, in the memory that all readers share.
 func (p *part) readExtent(ctx context.Context, e repo.Extent, dst []byte) error {
-	if p.often[e.ID] {
+	if p.often[chunkID(e.ID)] {
 		_, err := p.disk.ReadAt(dst[:p.inDisk(e)], p.start+e.Off)
 		return err
 	}
@@ -129,19 +130,14 @@ func (p *part) length() (n int64) {
 }
 
 // repeated returns the chunks that a segment has more than once.
-func repeated(m repo.SegmentMap) map[chunk.ID]bool {
-	seen := make(map[chunk.ID]bool, len(m))
+func repeated(m repo.SegmentMap) map[chunkID]bool {
+	often, seen := map[chunkID]bool{}, make(map[chunkID]bool, len(m))
 	for _, e := range m {
-		if _, again := seen[e.ID]; again {
-			seen[e.ID] = true
-		} else {
-			seen[e.ID] = false
+		id := chunkID(e.ID)
+		if seen[id] {
+			often[id] = true
 		}
+		seen[id] = true
 	}
-	for id, again := range seen {
-		if !again {
-			delete(seen, id)
-		}
-	}
-	return seen
+	return often
 }
