@@ -6,7 +6,7 @@
 // files until the job ends, and a checkpoint made with the job marks what changes until the next one (checkpoint.go,
 // plan.go). Overlays (overlay.go): an image over each disk takes what the guest writes while the images below are read,
 // and is then committed into these. The guest's agent freezes the filesystems around the start only. A guest that is
-// shut off, or is shut down for it (shutdown.go), is read offline, through qemu-nbd.
+// shut off, or is shut down for it (shutdown.go), is read offline, from its image files.
 //
 // Whatever happens, the guest ends in the state it was found in: a job that was begun is ended, an overlay committed, a
 // guest that was frozen is thawed, one that stalled is resumed, one that was shut down is started. What is about to be

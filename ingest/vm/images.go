@@ -2,33 +2,36 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"os"
 	"syscall"
 	"time"
 
+	imagefile "vaultfs/ingest/disk"
 	"vaultfs/internal/nbd"
 	"vaultfs/internal/nbd/qemunbd"
 )
 
-// serveChain serves a disk's images through qemu-nbd, with their bitmap of that name if one is given, and opens the disk.
-// A server that is returned is the caller's to close, also beside an error.
-func serveChain(ctx context.Context, d *disk, chain []layer, bitmap string) (*qemunbd.Server, openDisk, error) {
+// openImages opens the disk that images make up, with their bitmap of that name if one is given. It is read from the files
+// where they hold it as it is; qemu-nbd gives the rest, and the bitmap.
+func openImages(ctx context.Context, d *disk, chain []layer, bitmap string) (openDisk, error) {
 	one := openDisk{disk: *d}
 	layers := make([]qemunbd.Layer, len(chain))
 	for i, l := range chain {
 		layers[i] = qemunbd.Layer{Path: l.path, Format: l.format}
 	}
-	server, err := qemunbd.Start(ctx, qemunbd.Options{Chain: layers, Connections: connections, Bitmap: bitmap})
+	images, err := imagefile.OpenChain(ctx, layers, imagefile.ChainOptions{Bitmap: bitmap, Timeout: nbdTimeout})
 	if err != nil {
-		return nil, one, err
+		return one, err
 	}
-	options := nbd.Options{Contexts: []string{nbd.ContextAllocation}, Connections: connections, Timeout: nbdTimeout}
+	one.content = images
 	if bitmap != "" {
 		one.bitmap = nbd.ContextDirtyBitmap + bitmap
-		options.Contexts = append(options.Contexts, one.bitmap)
+		if one.marks, err = images.Served(); err != nil {
+			return one, errors.Join(err, images.Close())
+		}
 	}
-	one.Client, err = server.Dial(ctx, options)
-	return server, one, err
+	return one, nil
 }
 
 // fileState is what must not change while an image is read.

@@ -278,7 +278,7 @@ func (l *live) open(ctx context.Context) error {
 		if err != nil {
 			return l.explain(fmt.Errorf("disk %s: %w", d.target, err))
 		}
-		one := openDisk{disk: d, Client: c, whyFull: l.whyFull[d.target]}
+		one := openDisk{disk: d, content: exported{c}, marks: c, whyFull: l.whyFull[d.target]}
 		if bitmap != "" {
 			one.bitmap, one.whyFull = usable(c, bitmap)
 		}

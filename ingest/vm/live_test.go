@@ -34,8 +34,8 @@ func TestLiveReadsAllDisksAndLeavesThePausedGuestPaused(t *testing.T) {
 		t.Fatalf("disks: %+v", l.disks)
 	}
 	for i, disk := range l.disks {
-		if disk.Connections() != connections {
-			t.Errorf("disk %s: %d connections", disk.target, disk.Connections())
+		if disk.marks.Connections() != connections {
+			t.Errorf("disk %s: %d connections", disk.target, disk.marks.Connections())
 		}
 		out := filepath.Join(dir, "..", filepath.Base(dir)+"-copy")
 		defer os.Remove(out)

@@ -8,11 +8,10 @@ import (
 
 	"libvirt.org/go/libvirt"
 
-	"vaultfs/internal/nbd/qemunbd"
 	"vaultfs/internal/virt"
 )
 
-// offline is a guest that is shut off, its images open through qemu-nbd.
+// offline is a guest that is shut off, its images open.
 type offline struct {
 	uri     string
 	domain  *libvirt.Domain
@@ -20,7 +19,6 @@ type offline struct {
 	machine *machine                    // as it was read at the end
 	reason  libvirt.DomainShutoffReason // why the guest is off
 	images  []fileState
-	servers []*qemunbd.Server
 	disks   []openDisk
 }
 
@@ -50,7 +48,7 @@ func beginOffline(ctx context.Context, r *run) (*offline, error) {
 	return o, nil
 }
 
-// open notes the state of every image of a disk's chain, then serves and opens it.
+// open notes the state of every image of a disk's chain, then opens it.
 func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 	if d.special != "" {
 		return fmt.Errorf("disk %s cannot be read offline: %s; start the VM and use --mode live", d.target, d.special)
@@ -79,10 +77,7 @@ func (o *offline) open(ctx context.Context, r *run, d *disk) error {
 	if bitmap.whole {
 		name = r.plan.from
 	}
-	server, one, err := serveChain(ctx, d, chain, name)
-	if server != nil {
-		o.servers = append(o.servers, server)
-	}
+	one, err := openImages(ctx, d, chain, name)
 	if err != nil {
 		return fmt.Errorf("disk %s: %w", d.target, err)
 	}
@@ -214,15 +209,12 @@ func (o *offline) files() ([]file, error) {
 }
 
 func (o *offline) close() error {
-	for _, d := range o.disks {
-		d.Close()
-	}
 	var failed error
-	for _, s := range o.servers {
-		if err := s.Close(); err != nil && failed == nil {
+	for _, d := range o.disks {
+		if err := d.Close(); err != nil && failed == nil {
 			failed = fmt.Errorf("VM %q: %w", o.guest.name, err)
 		}
 	}
-	o.disks, o.servers = nil, nil
+	o.disks = nil
 	return failed
 }

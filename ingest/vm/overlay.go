@@ -8,7 +8,6 @@ import (
 
 	"libvirt.org/go/libvirt"
 
-	"vaultfs/internal/nbd/qemunbd"
 	"vaultfs/internal/virt"
 )
 
@@ -16,7 +15,7 @@ import (
 // and hosts on which libvirt's backup job does not work. It is a source.
 //
 // An external snapshot puts an overlay over the image of every disk at one moment. From then on nothing writes to the
-// images, so they are read through qemu-nbd like those of a guest that is shut off; it does no harm if the guest stops
+// images, so they are read from their files like those of a guest that is shut off; it does no harm if the guest stops
 // meanwhile. At the end each overlay is committed into the image below it and removed, see overlay_merge.go. The
 // overlays hold the guest's newest data: nothing removes one that has not been committed.
 type overlays struct {
@@ -37,7 +36,6 @@ type overlays struct {
 	snapshot string // its name for libvirt
 
 	images  []fileState // of all that is read; their ctime may change
-	servers []*qemunbd.Server
 	disks   []openDisk
 	sizes   map[string]int64 // of the disks in bytes, by target; one that is not open yet is missing
 	stopped bool             // the guest was off at the last look
@@ -207,10 +205,7 @@ func (o *overlays) serve(ctx context.Context, d *disk, path string) error {
 		return err
 	}
 	o.images = append(o.images, images...)
-	server, one, err := serveChain(ctx, d, chain, "")
-	if server != nil {
-		o.servers = append(o.servers, server)
-	}
+	one, err := openImages(ctx, d, chain, "")
 	if err != nil {
 		return err
 	}
@@ -231,7 +226,7 @@ func (o *overlays) files() ([]file, error) {
 // stalled.
 func (o *overlays) close() error {
 	defer o.link.close()
-	served := o.stopServing() // QEMU cannot write to an image that another process has open
+	closed := o.stopReading() // QEMU cannot write to an image that another process has open
 	thawed := o.quiesce.end(o.thawer, o.guest.name)
 	m := newMerger(o.link, o.journal)
 	m.reached = o.options.reached
@@ -243,21 +238,18 @@ func (o *overlays) close() error {
 		}
 	}
 	recorded := o.journal.update(func(e *entry) { e.Freezing = e.Freezing && !thawed })
-	if failed = oneLine(failed, recorded, served); failed != nil {
+	if failed = oneLine(failed, recorded, closed); failed != nil {
 		return fmt.Errorf("VM %q: %w", o.guest.name, failed)
 	}
 	return nil
 }
 
-// stopServing ends the reading.
-func (o *overlays) stopServing() (failed error) {
+// stopReading closes the disks.
+func (o *overlays) stopReading() (failed error) {
 	for _, d := range o.disks {
-		d.Close()
+		failed = oneLine(failed, d.Close())
 	}
-	for _, s := range o.servers {
-		failed = oneLine(failed, s.Close())
-	}
-	o.disks, o.servers = nil, nil
+	o.disks = nil
 	return failed
 }
 

@@ -283,7 +283,7 @@ func pausedOnOverlays(t *testing.T, g *layered, o *overlays, _ *run) {
 func diedInThePivot(t *testing.T, g *layered, o *overlays, r *run) {
 	before := g.defined
 	g.defined = testguest.Virsh(t, "dumpxml", "--inactive", g.Name)
-	if err := o.stopServing(); err != nil {
+	if err := o.stopReading(); err != nil {
 		t.Fatal(err)
 	}
 	m := newMerger(o.link, r.journal)
@@ -308,7 +308,7 @@ func diedInThePivot(t *testing.T, g *layered, o *overlays, r *run) {
 // interruptedOffline dies at every point of the commit of a guest that is off, another disk at each.
 func interruptedOffline(t *testing.T, g *layered, o *overlays, r *run) {
 	g.Destroy()
-	if err := o.stopServing(); err != nil {
+	if err := o.stopReading(); err != nil {
 		t.Fatal(err)
 	}
 	for i, one := range o.made {

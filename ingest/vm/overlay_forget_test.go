@@ -23,7 +23,7 @@ func TestGuestUndefinedUnderItsOverlays(t *testing.T) {
 		t.Fatal(err)
 	}
 	(&layered{Guest: g}).write(t, "vda", "write -P 9 40M 1M")
-	if err := o.stopServing(); err != nil {
+	if err := o.stopReading(); err != nil {
 		t.Fatal(err)
 	}
 	xml := testguest.Virsh(t, "dumpxml", "--inactive", g.Name)

@@ -40,7 +40,7 @@ func overlaysUntil(r *run, step string) error {
 	if err := o.open(context.Background()); err != nil || step == "reading" {
 		return err
 	}
-	if err := o.stopServing(); err != nil {
+	if err := o.stopReading(); err != nil {
 		return err
 	}
 	m := newMerger(o.link, r.journal)
@@ -154,7 +154,7 @@ func commitThatComesToNoEnd(t *testing.T, g *layered) {
 		t.Fatal(err)
 	}
 	g.writeAll(t)
-	if err := o.stopServing(); err != nil {
+	if err := o.stopReading(); err != nil {
 		t.Fatal(err)
 	}
 	const slow = 256 << 10 // bytes/s
@@ -199,7 +199,7 @@ func qemuDiesInTheCommit(t *testing.T, g *layered) {
 	for target := range qdev {
 		g.write(t, target, "flush") // what a guest has not flushed need not outlive its QEMU
 	}
-	if err := o.stopServing(); err != nil {
+	if err := o.stopReading(); err != nil {
 		t.Fatal(err)
 	}
 	if err := newMerger(o.link, run.journal).begin(o.made[0], false); err != nil {

@@ -115,13 +115,13 @@ func copyOut(ctx context.Context, t *testing.T, d openDisk, path string) error {
 	if err := f.Truncate(d.Size()); err != nil {
 		t.Fatal(err)
 	}
-	runs, err := d.Client.Data(ctx, 0, d.Size())
+	runs, err := d.Data(ctx, 0, d.Size())
 	if err != nil {
 		return err
 	}
 	buf := make([]byte, 1<<20)
 	for _, r := range runs {
-		for off, end := r.Offset, r.Offset+r.Length; off < end; {
+		for off, end := r.Off, r.Off+r.Len; off < end; {
 			p := buf[:min(end-off, int64(len(buf)))]
 			if err := d.ReadAt(ctx, p, off); err != nil {
 				return err

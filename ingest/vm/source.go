@@ -30,13 +30,20 @@ type source interface {
 // file is a small file of the snapshot.
 type file struct{ name, text string }
 
-// openDisk is a disk that can be read. It is an ingest.Image.
+// content is what a disk is read from: a running guest's QEMU, or image files.
+type content interface {
+	ingest.Image
+	Close() error
+}
+
+// openDisk is a disk that can be read.
 type openDisk struct {
 	disk
-	*nbd.Client
-	bitmap     string // NBD's name of the bitmap of what has changed since the base; "" if all is to be read
-	whyFull    string // why there is none
-	checkpoint string // that was made as the disk was opened; "" for none
+	content
+	marks      *nbd.Client // shows the bitmap, if there is one
+	bitmap     string      // NBD's name of the bitmap of what has changed since the base; "" if all is to be read
+	whyFull    string      // why there is none
+	checkpoint string      // that was made as the disk was opened; "" for none
 }
 
 // usable makes sure that the server shows a bitmap.
@@ -49,7 +56,7 @@ func usable(c *nbd.Client, bitmap string) (name, whyNot string) {
 
 // Dirty is the runs that have changed since the base.
 func (d openDisk) Dirty(ctx context.Context, off, n int64) ([]ingest.Run, error) {
-	extents, err := d.BlockStatus(ctx, d.bitmap, off, n)
+	extents, err := d.marks.BlockStatus(ctx, d.bitmap, off, n)
 	var runs []ingest.Run
 	for _, e := range extents {
 		if e.Flags&nbd.BitmapDirty != 0 {
@@ -59,9 +66,12 @@ func (d openDisk) Dirty(ctx context.Context, off, n int64) ([]ingest.Run, error)
 	return runs, err
 }
 
+// exported is a disk that a running guest's QEMU serves.
+type exported struct{ *nbd.Client }
+
 // Data is the runs that may hold other than zeros.
-func (d openDisk) Data(ctx context.Context, off, n int64) ([]ingest.Run, error) {
-	extents, err := d.Client.Data(ctx, off, n)
+func (e exported) Data(ctx context.Context, off, n int64) ([]ingest.Run, error) {
+	extents, err := e.Client.Data(ctx, off, n)
 	runs := make([]ingest.Run, len(extents))
 	for i, e := range extents {
 		runs[i] = ingest.Run{Off: e.Offset, Len: e.Length}

@@ -43,7 +43,7 @@ var may = map[string][]string{
 	"ingest/stdin":         {"repo", "ingest"},
 	"ingest/vzdump":        {"chunk", "repo", "ingest", "ingest/tar", "internal/decompress", "internal/vma"},
 	"ingest/postgres":      {"repo", "ingest", "internal/decompress", "internal/pg", "internal/pgarchive"},
-	"ingest/vm":            {"chunk", "repo", "ingest", "internal/nbd", "internal/nbd/qemunbd", "internal/virt"},
+	"ingest/vm":            {"chunk", "repo", "ingest", "ingest/disk", "internal/nbd", "internal/nbd/qemunbd", "internal/virt"},
 	"restore":              {"repo", "internal/qcow2", "internal/vma"},
 	"restore/tree":         {"repo", "restore"},
 	"restore/tar":          {"repo", "restore", "internal/acl"},
