@@ -14,8 +14,8 @@ import (
 var ErrTable = errors.New("a table of the local index is damaged")
 
 // A table is an immutable sorted file of entries. Fences, sessions and sets are
-// in memory; entries, packs and secrets are read when they are asked for. It is a
-// source.
+// in memory; entries, packs and secrets are read when they are asked for, and what
+// was read last of them is kept. It is a source.
 type table struct {
 	layout
 	file    *os.File
@@ -23,6 +23,7 @@ type table struct {
 	bad     atomic.Bool  // it could not be read
 	shares  atomic.Int32 // that are held beside the first
 
+	hot      hot
 	fences   []uint64
 	sessions []format.SnapshotID // sorted
 	runSets  []runSet
@@ -33,10 +34,14 @@ type table struct {
 	count int64            // entries in force
 
 	// What was read last, by number: chunks that are looked up one after the other
-	// are mostly in a few packs.
-	nearPacks   [16]atomic.Pointer[nearPack]
+	// are mostly in a few packs, and a backup that has hardly changed asks for
+	// chunks in all packs of its source, to and fro.
+	nearPacks   []atomic.Pointer[nearPack]
 	nearSecrets [64]atomic.Pointer[nearSecret]
 }
+
+// maxNearPacks bounds the packs that a table keeps: 130 KB.
+const maxNearPacks = 1024
 
 type nearPack struct {
 	number uint32

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"vaultfs/repo/format"
 )
@@ -25,10 +26,11 @@ func openTable(f *os.File, names []format.RunName) (*table, error) {
 	if !ok {
 		return nil, ErrTable
 	}
-	t := &table{layout: l, file: f, trailer: trailer, runs: names}
+	t := &table{layout: l, file: f, trailer: trailer, runs: names, hot: newHot(l.blocks())}
 	if err := t.readSections(); err != nil {
 		return nil, err
 	}
+	t.nearPacks = make([]atomic.Pointer[nearPack], min(l.packs, maxNearPacks))
 	t.live = make([]bool, len(t.runSets))
 	t.weigh()
 	return t, nil

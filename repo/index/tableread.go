@@ -34,11 +34,16 @@ func (t *table) lookup(id chunk.ID, found []Location) ([]Location, error) {
 
 // scan looks for a chunk in one block.
 func (t *table) scan(block int, id chunk.ID, found []Location) ([]Location, error) {
-	b := blocks.Get().(*[blockSize]byte)
-	defer blocks.Put(b)
-	n, err := t.block(block, b[:])
-	if err != nil {
-		return nil, err
+	b := t.hot.get(block)
+	n := t.blockLen(block)
+	if b == nil {
+		b = blocks.Get().(*[blockSize]byte)
+		if _, err := t.block(block, b[:]); err != nil {
+			return nil, err
+		}
+		if !t.hot.keep(block, b) {
+			defer blocks.Put(b)
+		}
 	}
 	entry := func(i int) []byte { return b[i*format.RunEntrySize:] }
 	i := sort.Search(n, func(i int) bool { return string(entry(i)[:32]) >= string(id[:]) })
@@ -68,8 +73,11 @@ func (t *table) block(i int, b []byte) (int, error) {
 	if !sumRight(b) {
 		return 0, t.fail(ErrTable)
 	}
-	return int(min(blockEntries, t.entries-int64(i)*blockEntries)), nil
+	return t.blockLen(i), nil
 }
+
+// blockLen is the number of entries in a block.
+func (t *table) blockLen(i int) int { return int(min(blockEntries, t.entries-int64(i)*blockEntries)) }
 
 // locate is the place of an entry in a pack of the table.
 func (t *table) locate(e format.RunEntry, p format.RunPack) (l Location, err error) {
@@ -79,12 +87,12 @@ func (t *table) locate(e format.RunEntry, p format.RunPack) (l Location, err err
 
 // pack reads a pack and the number of its set.
 func (t *table) pack(number uint32) (p format.RunPack, set uint32, err error) {
+	if int64(number) >= t.packs {
+		return p, 0, t.fail(ErrTable)
+	}
 	near := &t.nearPacks[number%uint32(len(t.nearPacks))]
 	if n := near.Load(); n != nil && n.number == number {
 		return n.pack, n.set, nil
-	}
-	if int64(number) >= t.packs {
-		return p, 0, t.fail(ErrTable)
 	}
 	var b [packSize]byte
 	if _, err := t.file.ReadAt(b[:], t.packsAt()+int64(number)*packSize); err != nil {
