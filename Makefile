@@ -11,7 +11,7 @@ PKGS  := gcc libc6-dev qemu-utils qemu-system-x86 seabios libvirt-daemon libvirt
          postgresql postgresql-client postgresql-contrib rsync tar zstd gzip lzop acl attr libcap2-bin
 BUILDINFO := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build install demo test unit race lint fuzz histories mutants bench-big bench-prune deps clean
+.PHONY: help build install demo test unit race lint fuzz histories mutants bench bench-report bench-big bench-prune deps clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,20 @@ histories: ## run 10,000 random histories of sessions, collections, crashes and 
 
 mutants: ## prove that the histories catch each rule of collecting that is left out (hours)
 	@set -o pipefail; VAULTFS_MUTANTS=$${VAULTFS_MUTANTS:-.} $(GO) test $(TAGS) -count=1 -timeout 4h -v -run '^TestMutants$$' ./repo | grep -v '=== RUN'
+
+# vaultfs and its peers on the same data. GUESTS="1.qcow2 2.qcow2 3.qcow2 other.qcow2" takes guests that there are:
+# two or three generations of one, and another; else they are made, once. restic, borg and kopia are taken from PATH.
+# BENCHFLAGS are those of bench/compare, such as "-rounds 5", "-large 50000" or "-only large,tree".
+PEERS := restic borgbackup python3-llfuse
+bench: deps build ## compare with restic and borg on guests, trees and dumps, into bench/RESULTS.md (20 minutes, 35 GB)
+	dpkg -s $(PEERS) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEERS) >/dev/null; }
+	mkdir -p $(BENCH)
+	$(GO) build $(TAGS) -o $(BENCH)/compare ./bench/compare
+	$(SUDO) env "PATH=$$PATH" $(BENCH)/compare -vaultfs ./vaultfs -dir $(BENCH) -out bench -guests "$(GUESTS)" $(BENCHFLAGS)
+
+bench-report: ## write bench/RESULTS.md and the plots anew from bench/results.json
+	$(GO) run $(TAGS) ./bench/compare -report-only -out bench
 
 bench-big: build ## make a repository of 10 million chunks, and measure gc, verify and look-ups on it (half an hour)
 	mkdir -p $(BENCH)

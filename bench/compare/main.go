@@ -26,6 +26,7 @@ type options struct {
 	guests  string
 	root    string
 	only    string
+	accel   string // of QEMU
 	rounds  int
 	large   int64 // MB
 	scale   int   // of pgbench
@@ -40,6 +41,7 @@ func main() {
 	flag.StringVar(&o.guests, "guests", "", "qcow2 `files` of guests: two or three generations of one, and another; none: they are made")
 	flag.StringVar(&o.root, "root", "", "`directory` with a root file system; none: one is made")
 	flag.StringVar(&o.only, "only", "", "parts to measure, with commas between them: "+strings.Join(partNames(), ", ")+"; none: all")
+	flag.StringVar(&o.accel, "accel", "tcg", "what QEMU boots a guest with: tcg, which every machine has, or kvm")
 	flag.IntVar(&o.rounds, "rounds", 3, "times that each row is measured")
 	flag.Int64Var(&o.large, "large", 10_000, "size of the large disk in MB")
 	flag.IntVar(&o.scale, "scale", 25, "of pgbench; a dump has about 10 MB for each")

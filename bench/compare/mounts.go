@@ -148,7 +148,7 @@ func (r *run) boots(ctx context.Context, s *scene, round int) error {
 			return err
 		}
 		defer os.RemoveAll(work)
-		took, err := guest.Boot(ctx, image, work)
+		took, err := guest.Boot(ctx, image, r.options.accel, work)
 		if err == nil {
 			r.add(report.Sample{Row: report.Boot, Tool: tool, Round: round}, bench.Usage{Wall: took})
 		}
@@ -162,6 +162,9 @@ func (r *run) boots(ctx context.Context, s *scene, round int) error {
 		if p.Name() == report.Own && err == nil {
 			_, err = r.mounted(ctx, p, s.guest, func(path string) error { return boot(report.Own, path) })
 		}
+	}
+	if err == nil && r.options.accel == "tcg" {
+		r.remark("the guest that boots is emulated (tcg), which takes more of its time than the disk does; -accel kvm is for machines that have it")
 	}
 	if err != nil && ctx.Err() == nil {
 		r.remark("the guest's boot was not measured: %v", err)

@@ -14,19 +14,19 @@ import (
 
 const (
 	prompt  = "login:"
-	longest = 5 * time.Minute
+	longest = 3 * time.Minute
 )
 
-// Boot boots a guest from a qcow2 image behind an overlay, and returns how long
-// it takes until a login prompt is on its serial port. work is an empty
-// directory.
-func Boot(ctx context.Context, image, work string) (time.Duration, error) {
+// Boot boots a guest from a qcow2 image behind an overlay, with an accelerator of
+// QEMU's, and returns how long it takes until a login prompt is on its serial
+// port. work is an empty directory.
+func Boot(ctx context.Context, image, accel, work string) (time.Duration, error) {
 	overlay, console := filepath.Join(work, "overlay.qcow2"), filepath.Join(work, "console")
 	if _, err := bench.Run(ctx, nil, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image, overlay); err != nil {
 		return 0, err
 	}
 	qemu, err := bench.Command{Program: "qemu-system-x86_64", Args: []string{
-		"-machine", "accel=kvm:tcg", "-m", "1024", "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
+		"-machine", "accel=" + accel, "-m", "1024", "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
 		"-serial", "file:" + console, "-drive", "file=" + overlay + ",format=qcow2,if=virtio",
 	}}.Start(ctx)
 	if err != nil {
