@@ -91,8 +91,8 @@ func toBenchJSON(r *benchResult) benchJSON {
 		return j
 	}
 	j.Growth = &growthJSON{r.growth.Each, r.growth.Month, r.growth.Observed}
-	for i, d := range r.disks {
-		j.Disks = append(j.Disks, diskJSON{d.path, d.format, d.Size, d.Data, d.Read, d.Zeros, d.Chunks, d.New.Chunks, d.New.Bytes, d.New.Stored, i > 0 && d.Later()})
+	for _, d := range r.disks {
+		j.Disks = append(j.Disks, diskJSON{d.path, d.format, d.Size, d.Data, d.Read, d.Zeros, d.Chunks, d.New.Chunks, d.New.Bytes, d.New.Stored, d.Later()})
 	}
 	for _, s := range r.schemes {
 		j.Schemes = append(j.Schemes, schemeJSON{s.Aligned, s.Size, s.Chunks, s.Bytes, s.Kept.Chunks, s.Kept.Bytes, s.Kept.Stored, s.OneIn})

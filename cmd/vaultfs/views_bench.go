@@ -82,7 +82,7 @@ func (p *printer) measuredDisks(disks []measuredDisk) {
 		switch {
 		case d.Read < d.Data:
 			note = "only " + iec(d.Read) + " of it read"
-		case i > 0 && d.Later():
+		case d.Later():
 			note = "a later generation"
 		case i > 0:
 			note = "another disk"

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"vaultfs/chunk"
 	"vaultfs/ingest"
@@ -21,12 +22,12 @@ type Generated struct {
 	duplicates   uint64 // of 2^32
 	compressible uint64
 	seed         uint64
-	words, noise []byte
+	tables
 }
 
 const (
 	extent    = 4 << 20 // bytes
-	tableSize = 8 << 20 // of words, and of noise
+	tableSize = 4 << 20 // of words, and of noise
 
 	kindGrains = 64 // in a row are of words or of noise, as the parts of a file are
 )
@@ -34,12 +35,18 @@ const (
 // NewGenerated makes a disk with the given shares, from 0 to 1. Equal seeds make
 // equal disks.
 func NewGenerated(size int64, duplicates, compressible float64, seed uint64) *Generated {
-	g := &Generated{size: size, duplicates: uint64(duplicates * (1 << 32)), compressible: uint64(compressible * (1 << 32)), seed: seed}
-	rng := rand.New(rand.NewPCG(seed, 1))
-	g.noise = noise(rng, tableSize+chunk.Grain)
-	g.words = words(rng, tableSize+chunk.Grain)
-	return g
+	return &Generated{size: size, duplicates: uint64(duplicates * (1 << 32)), compressible: uint64(compressible * (1 << 32)), seed: seed, tables: makeTables()}
 }
+
+// tables are what grains are stretches of.
+type tables struct{ words, noise []byte }
+
+// makeTables makes them once: where a grain is taken from differs from disk to
+// disk.
+var makeTables = sync.OnceValue(func() tables {
+	rng := rand.New(rand.NewPCG(1, 1))
+	return tables{words: words(rng, tableSize+chunk.Grain), noise: noise(rng, tableSize+chunk.Grain)}
+})
 
 func noise(rng *rand.Rand, n int) []byte {
 	b := make([]byte, n+8)

@@ -36,32 +36,52 @@ func TestGeneratedIsTheSameHoweverItIsRead(t *testing.T) {
 	}
 }
 
-// The shares are kept: of grains that are there twice, and of what compresses.
+// The shares are kept: of extents that repeat earlier ones, and of what compresses.
 func TestGeneratedKeepsItsShares(t *testing.T) {
-	g := NewGenerated(256<<20, 0.4, 0.7, 1)
-	disk := content(t, g)
-	seen := map[string]bool{}
-	packed := 0
-	for off := 0; off < len(disk); off += chunk.Grain {
-		grain := disk[off : off+chunk.Grain]
-		if isZero(grain) {
-			t.Fatalf("zero grain at %d", off)
+	g := NewGenerated(1<<40, 0.4, 0.7, 1)
+	const extents = 10_000
+	repeat := 0
+	for i := range uint64(extents) {
+		if first := g.first(i); first > i {
+			t.Fatalf("extent %d repeats %d", i, first)
+		} else if first < i {
+			repeat++
 		}
-		seen[string(grain)] = true
 	}
-	for off := 0; off < len(disk); off += 256 << 10 {
-		packed += len(format.Payload(nil, disk[off:off+256<<10]))
+	if share := float64(repeat) / extents; share < 0.38 || share > 0.42 {
+		t.Errorf("%.3f of the extents repeat others, want 0.4", share)
 	}
-	if repeated := 1 - float64(len(seen)*chunk.Grain)/float64(len(disk)); repeated < 0.2 || repeated > 0.6 {
-		t.Errorf("%.2f of the grains repeat others, want about 0.4", repeated)
+	p, packed, total := make([]byte, 256<<10), 0, 0
+	for i := range int64(100) {
+		if err := g.ReadAt(t.Context(), p, i*(1<<30)); err != nil {
+			t.Fatal(err)
+		}
+		packed, total = packed+len(format.Payload(nil, p)), total+len(p)
 	}
-	if share := float64(packed) / float64(len(disk)); share < 0.50 || share > 0.62 {
+	if share := float64(packed) / float64(total); share < 0.42 || share > 0.68 {
 		t.Errorf("compressed to %.2f, want about 0.3 + 0.7 × 0.37", share)
 	}
 }
 
+// An extent that repeats another is that other, byte for byte.
+func TestRepeatedExtents(t *testing.T) {
+	g := NewGenerated(64<<20, 0.5, 0.5, 2)
+	disk, repeated := content(t, g), 0
+	for i := range uint64(len(disk) / extent) {
+		if first := g.first(i); first != i {
+			repeated++
+			if !bytes.Equal(disk[i*extent:][:extent], disk[first*extent:][:extent]) {
+				t.Errorf("extent %d is not %d", i, first)
+			}
+		}
+	}
+	if repeated == 0 {
+		t.Error("no extent repeats another")
+	}
+}
+
 func TestNothingRepeatsInADiskWithoutDuplicates(t *testing.T) {
-	disk := content(t, NewGenerated(64<<20, 0, 1, 1))
+	disk := content(t, NewGenerated(32<<20, 0, 1, 1))
 	seen := map[string]bool{}
 	for off := 0; off < len(disk); off += chunk.Grain {
 		seen[string(disk[off:off+chunk.Grain])] = true

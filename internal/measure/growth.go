@@ -15,10 +15,9 @@ type Growth struct {
 // operating system has been seen to share half.
 const sameDisk = 0.75
 
-// Later tells whether a disk, on top of those before, looks like a later
-// generation of one of them.
+// Later tells whether a disk looks like a later generation of one before.
 func (d *Disk) Later() bool {
-	return d.Used() > 0 && float64(d.New.Bytes) <= (1-sameDisk)*float64(d.Used())
+	return d.Used() > 0 && float64(d.Shared) >= sameDisk*float64(d.Used())
 }
 
 // Project tells what backups of these disks add, one made every so often: what the
@@ -27,9 +26,9 @@ func (d *Disk) Later() bool {
 func Project(disks []*Disk, every time.Duration, change float64) (g Growth) {
 	var all Amount
 	var used int64
-	for i, d := range disks {
+	for _, d := range disks {
 		all.Bytes, all.Stored = all.Bytes+d.New.Bytes, all.Stored+d.New.Stored
-		if i > 0 && d.Later() {
+		if d.Later() {
 			g.Backups++
 			g.Each += d.New.Stored
 		} else {

@@ -58,7 +58,8 @@ func (r *Rates) Of(step string) *Rate {
 }
 
 // stepTime is how long each step is measured at least, on one core and on all.
-const stepTime = 300 * time.Millisecond
+// Tests lower it.
+var stepTime = 300 * time.Millisecond
 
 // Measure finds the rates with the data of an image, of which files are what its
 // bytes come from. A nil place leaves writing out. When ctx ends it returns what it

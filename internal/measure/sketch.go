@@ -22,6 +22,7 @@ type sketch struct {
 	packed     int64 // bytes that were compressed since there are so many
 
 	chunks, bytes int64 // seen, each as often as it came
+	earlier       int64 // bytes of these, about, that an earlier disk held
 }
 
 // A kept chunk. Its lengths are in bytes.
@@ -44,7 +45,13 @@ func (s *sketch) see(fingerprint uint64, plain int, disk int) (wanted bool) {
 	defer s.mu.Unlock()
 	s.chunks++
 	s.bytes += int64(plain)
-	if _, have := s.kept[fingerprint]; have || !ends(fingerprint, s.bits) {
+	if k, have := s.kept[fingerprint]; have {
+		if k.disk < int32(disk) {
+			s.earlier += int64(plain) << s.bits
+		}
+		return false
+	}
+	if !ends(fingerprint, s.bits) {
 		return false
 	}
 	s.kept[fingerprint] = kept{plain: uint32(plain), disk: int32(disk)}

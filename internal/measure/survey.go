@@ -59,6 +59,7 @@ type Disk struct {
 	Zeros  int64 // of what was read, in grains that hold nothing
 	Chunks int64 // as vaultfs cuts
 	New    Amount
+	Shared int64 // that disks before hold, too
 }
 
 // Used is what of the disk was read and holds something.
@@ -85,7 +86,7 @@ func (s *Survey) Schemes() (costs []SchemeCost) {
 // beside the error.
 func (s *Survey) Add(ctx context.Context, img ingest.Image, p *ingest.Progress) (*Disk, error) {
 	d, own := &Disk{Size: img.Size()}, s.sketches[0]
-	before := own.chunks
+	chunks, earlier := own.chunks, own.earlier
 	var err error
 	if d.Data, err = ingest.DataBytes(ctx, img); err != nil {
 		return d, err
@@ -110,7 +111,7 @@ func (s *Survey) Add(ctx context.Context, img ingest.Image, p *ingest.Progress) 
 		})
 	}
 	err = workers.Wait()
-	d.Chunks = own.chunks - before
+	d.Chunks, d.Shared = own.chunks-chunks, own.earlier-earlier
 	d.New = own.of(s.disks)
 	s.disks++
 	return d, err
