@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"vaultfs/bench"
 	"vaultfs/bench/data"
@@ -69,14 +73,9 @@ func (r *run) backUpGuests(ctx context.Context, s *scene, round int) error {
 		return err
 	}
 	for i, g := range s.Generations {
-		source := peers.Source{Kind: peers.Disk, Path: g.Path, Label: s.guest.Label}
-		if i == 0 {
-			source = s.guest
-		}
-		if err := warm(source.Path); err != nil {
-			return err
-		}
-		if err := r.backUp(ctx, []string{report.First, report.Next, report.Third}[i], round, list, source, g.Bytes); err != nil {
+		row := []string{report.First, report.Next, report.Third}[i]
+		err := inPlace(s.guest.Path, g.Path, i > 0, func() error { return r.backUp(ctx, row, round, list, s.guest, g.Bytes) })
+		if err != nil {
 			return err
 		}
 	}
@@ -91,6 +90,21 @@ func (r *run) backUpGuests(ctx context.Context, s *scene, round int) error {
 		return err
 	}
 	return r.again(ctx, report.Again, round, list, s.guest, s.Generations[0].Bytes)
+}
+
+// inPlace has a later state of a file, if it is one, stand under the file's name
+// while fn works, so that every program finds it where it found the one before.
+func inPlace(path, state string, later bool, fn func() error) (err error) {
+	if later {
+		if err := unix.Mount(state, path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("showing %s as %s: %w", state, path, err)
+		}
+		defer func() { err = errors.Join(err, unmount(path)) }()
+	}
+	if err := warm(path); err != nil {
+		return err
+	}
+	return fn()
 }
 
 // again backs a file up that is the same but for its mtime.

@@ -78,7 +78,7 @@ func (r *run) increments(ctx context.Context, s peers.Source) (err error) {
 			own = p
 		}
 	}
-	d := &increment.Disk{Source: "disk/" + s.Label, Item: s.Label, Raw: s.Path, Work: filepath.Join(r.work, "increment")}
+	d := &increment.Disk{Source: "disk/" + s.Label, Raw: s.Path, Work: filepath.Join(r.work, "increment")}
 	if err := os.Mkdir(d.Work, 0o700); err != nil {
 		return err
 	}

@@ -32,10 +32,10 @@ const (
 type Disk struct {
 	Repo   *repo.Repo
 	Source string // whose newest snapshot holds the state of the disk
-	Item   string
 	Raw    string // the disk's file
 	Work   string // an empty directory
 
+	item   string
 	random *rand.ChaCha8
 }
 
@@ -51,8 +51,16 @@ func (d *Disk) overlay() string { return filepath.Join(d.Work, "overlay.qcow2") 
 
 // Start makes the overlay.
 func (d *Disk) Start(ctx context.Context) error {
+	base, err := d.Repo.Resolve(ctx, d.Source)
+	if err != nil {
+		return err
+	}
+	if len(base.Items) != 1 {
+		return fmt.Errorf("%s has %d items, and is to be one disk", d.Source, len(base.Items))
+	}
+	d.item = base.Items[0].Name
 	d.random = rand.NewChaCha8([32]byte{1})
-	_, err := bench.Run(ctx, nil, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", d.Raw, d.overlay())
+	_, err = bench.Run(ctx, nil, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", d.Raw, d.overlay())
 	return err
 }
 
@@ -144,10 +152,10 @@ func (d *Disk) store(ctx context.Context, img image, marked bool) (n int64, err 
 		return 0, err
 	}
 	defer session.Abort(ctx)
-	it := repo.Item{Name: d.Item, Kind: repo.ItemDisk, Size: img.Size()}
+	it := repo.Item{Name: d.item, Kind: repo.ItemDisk, Size: img.Size()}
 	p := new(ingest.Progress)
 	if marked {
-		disk, err := session.OpenBase(ctx, d.Item)
+		disk, err := session.OpenBase(ctx, d.item)
 		if err != nil {
 			return 0, err
 		}

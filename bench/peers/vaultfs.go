@@ -79,6 +79,11 @@ func format(s Source) string {
 	return "raw"
 }
 
+// item is what the disk of a source is called in its snapshot.
+func item(s Source) string {
+	return strings.TrimSuffix(filepath.Base(s.Path), filepath.Ext(s.Path))
+}
+
 // snapshot is the newest of a source.
 func snapshot(s Source) string {
 	return []string{Disk: "disk/", Tree: "tree/", Dump: "pg/"}[s.Kind] + s.Label
@@ -89,7 +94,7 @@ func (v vaultfs) Restore(ctx context.Context, s Source, to string) (bench.Usage,
 	from, path := snapshot(s), filepath.Join(to, s.Label)
 	switch s.Kind {
 	case Disk:
-		from, path = from+":disks/"+s.Label+".raw", path+".raw"
+		from, path = from+":disks/"+item(s)+".raw", path+".raw"
 	case Dump:
 		from, path = from+":"+s.Label+".dump", path+".dump"
 	}
@@ -101,7 +106,7 @@ func (v vaultfs) Mount(s Source, at string) (bench.Command, string, error) {
 	if s.Kind != Disk {
 		return bench.Command{}, "", ErrCannot
 	}
-	path := filepath.Join(at, snapshot(s), "latest", "disks", s.Label+"."+format(s))
+	path := filepath.Join(at, snapshot(s), "latest", "disks", item(s)+"."+format(s))
 	return v.command("mount", "--foreground", at), path, nil
 }
 
