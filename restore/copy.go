@@ -18,7 +18,8 @@ type Progress struct {
 }
 
 const (
-	// windowSize is how much a worker reads and writes at a time, in bytes.
+	// windowSize is how much a worker reads and writes at a time, in bytes, unless
+	// a chunk is longer.
 	windowSize = 2 << 20
 	// block is the unit in which zeros are left out, in bytes: what file
 	// systems allocate.
@@ -102,9 +103,8 @@ func (c *copier) plan(emit func(window) error) error {
 	return l.plan(emit)
 }
 
-// planBytes divides the content before end into windows that do not cross a
-// multiple of windowSize, so that two workers seldom need the same chunk. Holes
-// are windows of any length.
+// planBytes divides the content before end into windows. Holes are windows of any
+// length.
 func (c *copier) planBytes(end int64, emit func(window) error) error {
 	for off := int64(0); off < end; {
 		data, err := c.src.NextData(off)
@@ -126,14 +126,30 @@ func (c *copier) planBytes(end int64, emit func(window) error) error {
 			return err
 		}
 		for off, hole = data, min(hole, end); off < hole; {
-			n := min(hole, (off/windowSize+1)*windowSize) - off
-			if err := emit(window{off: off, n: n}); err != nil {
+			next, err := c.windowEnd(off)
+			if err != nil {
 				return err
 			}
-			off += n
+			next = min(next, hole)
+			if err := emit(window{off: off, n: next - off}); err != nil {
+				return err
+			}
+			off = next
 		}
 	}
 	return nil
+}
+
+// windowEnd is where the window at off ends: with a chunk of a file, which is then
+// decoded to its place, else at a multiple of windowSize, so that two workers seldom
+// need the same chunk.
+func (c *copier) windowEnd(off int64) (int64, error) {
+	if f, ok := c.src.content.(interface {
+		ChunksEnd(off, most int64) (int64, error)
+	}); ok {
+		return f.ChunksEnd(off, windowSize)
+	}
+	return (off/windowSize + 1) * windowSize, nil
 }
 
 // write copies a window. It returns its memory, for the next one.

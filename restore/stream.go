@@ -15,7 +15,7 @@ const maxStreamWorkers = 8
 
 // Stream writes a source from its beginning to its end, holes as zeros, for what
 // cannot seek: a pipe, a tape, another program. Several goroutines read ahead of
-// the writer, in at most 34 MiB of memory. A write that blocks is waited for, even
+// the writer, in at most 34 MiB of memory, or twice as much if all chunks are long. A write that blocks is waited for, even
 // when the context ends.
 //
 // After an error w has got a part, and the error says how much.
@@ -78,7 +78,7 @@ func stream(ctx context.Context, r *repo.Repo, snap *repo.Snapshot, w io.Writer,
 type streamer struct {
 	copier
 	workers int
-	free    chan []byte // buffers of windowSize, or of one extent that is longer
+	free    chan []byte // buffers of windowSize, or of a chunk that is longer
 	todo    chan *piece // to be read
 	ordered chan *piece // the same, and the holes between them
 	written int64       // bytes

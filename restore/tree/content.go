@@ -12,7 +12,8 @@ import (
 	"vaultfs/repo"
 )
 
-// windowSize is how much is read and written at a time, in bytes.
+// windowSize is how much is read and written at a time, in bytes, unless a chunk is
+// longer.
 const windowSize = 1 << 20
 
 // content is what a stored file is read through.
@@ -22,9 +23,24 @@ type content interface {
 	// NextData and NextHole are those of [repo.Disk].
 	NextData(off int64) (int64, error)
 	NextHole(off int64) (int64, error)
+	// ChunksEnd is that of [repo.File].
+	ChunksEnd(off, most int64) (int64, error)
 }
 
-var windows = sync.Pool{New: func() any { return new([windowSize]byte) }}
+// windows is memory for windows, of at least a small file.
+var windows = sync.Pool{New: func() any { return new([]byte) }}
+
+func takeWindow(n int64) *[]byte {
+	buf := windows.Get().(*[]byte)
+	if int64(cap(*buf)) < n {
+		*buf = make([]byte, max(n, smallWindow))
+	}
+	*buf = (*buf)[:n]
+	return buf
+}
+
+// smallWindow is the least memory of a window, in bytes.
+const smallWindow = 256 << 10
 
 // fill writes the content of a regular file to a new, empty one, with the same
 // holes. It returns how many bytes of data that was.
@@ -65,8 +81,8 @@ func (r *restorer) copy(ctx context.Context, fd int, f content) (data int64, err
 	return data, err
 }
 
-// eachWindow divides the data of a file into windows that do not cross a
-// multiple of windowSize, and returns where the last one ends.
+// eachWindow divides the data of a file into windows of whole chunks, and returns
+// where the last one ends.
 func eachWindow(f content, do func(off, n int64) error) (end int64, err error) {
 	for {
 		data, err := f.NextData(end)
@@ -80,19 +96,22 @@ func eachWindow(f content, do func(off, n int64) error) (end int64, err error) {
 			return end, err
 		}
 		for end = data; end < hole; {
-			n := min(hole, (end/windowSize+1)*windowSize) - end
-			if err := do(end, n); err != nil {
+			next, err := f.ChunksEnd(end, windowSize)
+			if err == nil {
+				err = do(end, next-end)
+			}
+			if err != nil {
 				return end, err
 			}
-			end += n
+			end = next
 		}
 	}
 }
 
 func (r *restorer) window(fd int, f content, off, n int64) error {
-	buf := windows.Get().(*[windowSize]byte)
+	buf := takeWindow(n)
 	defer windows.Put(buf)
-	p := buf[:n]
+	p := *buf
 	if got, err := f.ReadAt(p, off); int64(got) < n {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
