@@ -7,8 +7,7 @@ import (
 
 // A cache keeps values up to a total weight, the least recently used going
 // first. A missing value is loaded once, however many ask for it; an error is
-// told to all who wait and not kept. Plain LRU on purpose: a frequency-based
-// policy drops what read-ahead has just brought in and nobody has read yet.
+// told to all who wait and not kept.
 type cache[K comparable, V any] struct {
 	mu      sync.Mutex
 	limit   int64
@@ -63,15 +62,6 @@ func (c *cache[K, V]) get(key K, fetch func() (V, int64, error)) (V, error) {
 	c.mu.Unlock()
 	close(l.done)
 	return l.value, l.err
-}
-
-// holds tells whether a value is there or on its way.
-func (c *cache[K, V]) holds(key K) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, have := c.entries[key]
-	_, loading := c.loading[key]
-	return have || loading
 }
 
 func (c *cache[K, V]) add(key K, value V, weight int64) {

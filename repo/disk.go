@@ -280,11 +280,11 @@ func (d *Disk) readSegment(p []byte, off int64, m format.SegmentMap) (n int, err
 			n += int(e.Off - at)
 			continue
 		}
-		plain, err := d.chunk(e)
-		if err != nil {
-			return n, err
+		part := p[n:min(int64(len(p)), int64(n)+e.Off+e.Len-at)]
+		if err := d.repo.readPart(part, dataChunk{e.ID, e.Len}, at-e.Off); err != nil {
+			return n, d.unread(format.Data, e.ID, err)
 		}
-		n += copy(p[n:], plain[at-e.Off:])
+		n += len(part)
 		i++
 	}
 	return n, nil
@@ -294,26 +294,12 @@ func (d *Disk) readSegment(p []byte, off int64, m format.SegmentMap) (n int, err
 // past the memory that other readers share: for who goes through a whole disk
 // once. The bytes are proved, and are the caller's.
 func (d *Disk) ReadExtent(ctx context.Context, e Extent, dst []byte) ([]byte, error) {
-	plain, err := d.repo.fetch(ctx, format.Data, e.ID)
+	plain, err := d.repo.fetchInto(ctx, format.Data, e.ID, dst)
 	if err != nil {
 		return nil, d.unread(format.Data, e.ID, err)
 	}
-	if int64(len(plain)) != e.Len {
-		return nil, &DamageError{"chunk " + e.ID.String()[:16], fmt.Errorf("%d bytes, its map says %d", len(plain), e.Len)}
-	}
-	if cap(dst) >= len(plain) {
-		return append(dst[:0], plain...), nil
-	}
-	return plain, nil
-}
-
-func (d *Disk) chunk(e format.Extent) ([]byte, error) {
-	plain, err := d.repo.readChunk(context.Background(), format.Data, e.ID)
-	if err != nil {
-		return nil, d.unread(format.Data, e.ID, err)
-	}
-	if int64(len(plain)) != e.Len {
-		return nil, &DamageError{"chunk " + e.ID.String()[:16], fmt.Errorf("%d bytes, its map says %d", len(plain), e.Len)}
+	if err := (dataChunk{e.ID, e.Len}).check(len(plain)); err != nil {
+		return nil, err
 	}
 	return plain, nil
 }
@@ -346,7 +332,7 @@ func (d *Disk) Prefetch(off, n int64) {
 			case d.ahead <- struct{}{}:
 				go func() {
 					defer func() { <-d.ahead }()
-					_, _ = d.chunk(e) // an error is told to who reads the chunk
+					d.repo.bring(dataChunk{e.ID, e.Len})
 				}()
 			default:
 				return

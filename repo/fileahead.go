@@ -68,7 +68,7 @@ func (f *File) prefetchChunk(e format.StreamEntry) (more bool) {
 	case f.ahead <- struct{}{}:
 		go func() {
 			defer func() { <-f.ahead }()
-			_, _ = f.repo.readChunk(context.Background(), format.Data, e.ID) // an error is told to who reads
+			f.repo.bring(dataChunk{e.ID, e.Len})
 		}()
 		return true
 	default:

@@ -38,7 +38,7 @@ type Repo struct {
 	dataNames, structureNames *chunk.Namer
 
 	index  *index.Index
-	chunks *cache[chunk.ID, []byte]
+	chunks *chunkCache
 	maps   *cache[chunk.ID, any]
 	boxes  *cache[format.PackHash, *seal.Box]
 
@@ -121,7 +121,7 @@ func newRepo(st *store.Dir, config *format.Config, secrets *seal.Secrets, slot s
 		store: st, config: config, secrets: secrets, slot: slot, warn: o.Warn, index: x, cacheDir: o.CacheDir,
 		dataNames:      chunk.NewNamer(secrets.DataIDKey()),
 		structureNames: chunk.NewNamer(secrets.StructureIDKey()),
-		chunks:         newCache[chunk.ID, []byte](chunkCacheSize),
+		chunks:         newChunkCache(chunkCacheSize),
 		maps:           newCache[chunk.ID, any](mapCacheSize),
 		boxes:          newCache[format.PackHash, *seal.Box](4096),
 		secret:         map[format.SnapshotID]seal.Key{},
