@@ -11,7 +11,7 @@ PKGS  := gcc libc6-dev qemu-utils qemu-system-x86 seabios libvirt-daemon libvirt
          postgresql postgresql-client postgresql-contrib rsync tar zstd gzip lzop acl attr libcap2-bin
 BUILDINFO := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build install demo test unit race lint fuzz histories mutants bench bench-report bench-big bench-prune deps clean
+.PHONY: help build install demo test unit race lint fuzz histories mutants bench bench-report bench-diff bench-go bench-big bench-prune deps clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -91,6 +91,17 @@ bench-prune: build ## compare forget and gc with restic's forget and prune (half
 	mkdir -p $(BENCH)
 	$(GO) run $(TAGS) ./bench/prune -vaultfs ./vaultfs -dir $(BENCH) -kind image
 	$(GO) run $(TAGS) ./bench/prune -vaultfs ./vaultfs -dir $(BENCH) -kind files -files 400000 -states 12 -keep 3 -change 0.25
+
+# The Go benchmarks of the steps of backing up and reading: cutting, naming, compressing, sealing, packs, look-ups,
+# views, mounts. BENCH=REGEXP chooses others (BENCH=. all, some of which take minutes to set up), COUNT= how often.
+STEPS := BenchmarkNext|NameDisk|StreamNext|Payload|BoxSeal|Pack$$|SegmentMap|Put$$|DiskRead|FirstUsable|ChunkCache|Writer|1MiB|4KiB|BenchmarkView|BenchmarkRead$$
+GOBENCH = $(if $(filter file,$(origin BENCH)),$(STEPS),$(BENCH))
+
+bench-diff: ## compare the Go benchmarks of HEAD, or BASE=COMMIT, with those of the working tree (BENCH=REGEXP COUNT=6)
+	GO="$(GO)" bench/diff.sh "$(or $(BASE),HEAD)" '$(GOBENCH)' "$(or $(COUNT),6)"
+
+bench-go: ## run the Go benchmarks once (BENCH=REGEXP COUNT=1)
+	@GO="$(GO)" bench/diff.sh "" '$(GOBENCH)' "$(or $(COUNT),1)"
 
 clean: ## remove what build made
 	rm -f vaultfs
