@@ -65,7 +65,11 @@ func (l *Lane) putNamed(ctx context.Context, k format.Kind, id chunk.ID, plain [
 	if !s.claim(ctx, k, id) {
 		return nil
 	}
-	l.payload = format.Payload(l.payload[:0], plain)
+	if to == &l.data {
+		l.payload = format.Payload(l.payload[:0], plain)
+	} else {
+		l.payload = format.SmallPayload(l.payload[:0], plain)
+	}
 	if !k.Structured() {
 		s.chunksNew.Add(1)
 		s.bytesNew.Add(int64(len(plain)))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -48,5 +50,29 @@ func TestOpenPayload(t *testing.T) {
 		if !bytes.Equal(memory[len(plain)+1:], bytes.Repeat([]byte{0xa5}, 99)) {
 			t.Errorf("%s: written beyond the memory that was given", name)
 		}
+	}
+}
+
+// More effort makes real text smaller, and it comes back the same way.
+func TestSmallPayloadIsSmaller(t *testing.T) {
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain []byte
+	for _, name := range sources {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain = append(plain, b...)
+	}
+	fast, small := Payload(nil, plain), SmallPayload(nil, plain)
+	if len(small) >= len(fast) {
+		t.Errorf("%d bytes, not less than %d", len(small), len(fast))
+	}
+	got, err := OpenPayload(nil, small, len(plain))
+	if err != nil || !bytes.Equal(got, plain) {
+		t.Errorf("%d bytes come back, want %d (%v)", len(got), len(plain), err)
 	}
 }
