@@ -69,7 +69,7 @@ func (c *comparison) run(ctx context.Context) (err error) {
 		c.kind, c.states, c.size(), 100*c.change, c.keep)
 	fmt.Printf("| | wall s | CPU s | peak MB | repository MB |\n|---|---|---|---|---|\n")
 	for i, t := range tools {
-		fmt.Printf("| %s, %d backups | %.1f | %.1f | %.0f | %.0f |\n", t.name, c.states,
+		fmt.Printf("| %s, %d backups | %.1f | %.1f | %.0f | %.0f |\n", t.Name(), c.states,
 			backups[i].Wall.Seconds(), backups[i].CPU.Seconds(), mega(backups[i].Peak), mega(backups[i].size))
 	}
 	return c.collect(ctx, tools)
@@ -100,10 +100,7 @@ func (c *comparison) backUp(ctx context.Context, tools []tool) ([]taken, error) 
 	}
 	total := make([]taken, len(tools))
 	for _, t := range tools {
-		if err = os.Mkdir(t.dir, 0o700); err != nil {
-			return nil, err
-		}
-		if _, err = t.run(ctx, t.create); err != nil {
+		if err = t.Create(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +111,7 @@ func (c *comparison) backUp(ctx context.Context, tools []tool) ([]taken, error) 
 			}
 		}
 		for i, t := range tools {
-			u, err := t.run(ctx, t.backup(path))
+			u, err := t.Backup(ctx, c.source(path))
 			if err != nil {
 				return nil, err
 			}
@@ -124,7 +121,7 @@ func (c *comparison) backUp(ctx context.Context, tools []tool) ([]taken, error) 
 	}
 	fmt.Fprintln(os.Stderr)
 	for i, t := range tools {
-		if total[i].size, err = bench.DiskUsage(t.repo()); err != nil {
+		if total[i].size, err = bench.DiskUsage(t.Repo()); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +137,7 @@ func (c *comparison) collect(ctx context.Context, tools []tool) error {
 				if err != nil {
 					return err
 				}
-				fmt.Printf("| %s, %s | %.2f | %.2f | %.0f | %.0f |\n", t.name, t.ways[way].name, u.Wall.Seconds(), u.CPU.Seconds(), mega(u.Peak), mega(u.size))
+				fmt.Printf("| %s, %s | %.2f | %.2f | %.0f | %.0f |\n", t.Name(), t.ways[way].name, u.Wall.Seconds(), u.CPU.Seconds(), mega(u.Peak), mega(u.size))
 			}
 		}
 	}
@@ -151,22 +148,22 @@ func (c *comparison) collect(ctx context.Context, tools []tool) error {
 // backup, and checks afterwards what is left.
 func (c *comparison) once(ctx context.Context, t tool, w way) (u taken, err error) {
 	full := t.dir
-	t.dir += ".copy"
+	t = t.in(full + ".copy")
 	defer os.RemoveAll(t.dir)
 	if err := bench.Copy(ctx, full, t.dir); err != nil {
 		return u, err
 	}
 	bench.Settle()
 	for _, args := range w.commands {
-		one, err := t.run(ctx, args)
+		one, err := t.Run(ctx, args...)
 		if err != nil {
 			return u, err
 		}
 		u.Add(one)
 	}
-	if _, err := t.run(ctx, t.check); err != nil {
+	if _, err := t.Run(ctx, t.check...); err != nil {
 		return u, err
 	}
-	u.size, err = bench.DiskUsage(t.repo())
+	u.size, err = bench.DiskUsage(t.Repo())
 	return u, err
 }

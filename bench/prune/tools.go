@@ -1,23 +1,18 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 
-	"vaultfs/bench"
+	"vaultfs/bench/peers"
 )
 
 // A tool is one of the programs that are compared, with a repository.
 type tool struct {
-	name, program string
-	dir           string // of the repository and of the tool's cache
-	env           []string
-	create        []string
-	backup        func(source string) []string
-	ways          []way
-	check         []string
+	peers.Peer
+	dir   string // of the repository and of the tool's cache
+	ways  []way
+	check []string
 }
 
 // A way is one way of forgetting and collecting.
@@ -26,49 +21,41 @@ type way struct {
 	commands [][]string
 }
 
-func (t tool) repo() string { return filepath.Join(t.dir, "repo") }
-
-// run runs a command of the tool on its repository.
-func (t tool) run(ctx context.Context, args []string) (bench.Usage, error) {
-	global := []string{"--repo", t.repo(), "--cache-dir", filepath.Join(t.dir, "cache")}
-	return bench.Run(ctx, t.env, t.program, slices.Concat(global, args)...)
+// in is the tool with its repository in another directory.
+func (t tool) in(dir string) tool {
+	t.dir, t.Peer = dir, t.At(dir)
+	return t
 }
 
-const password = "bench"
+// source is what both back up.
+func (c *comparison) source(path string) peers.Source {
+	s := peers.Source{Kind: peers.Disk, Path: path, Label: "bench"}
+	if c.kind == "files" {
+		s.Kind = peers.Tree
+	}
+	return s
+}
 
 func newRestic(c *comparison) tool {
 	keep := fmt.Sprint(c.keep)
 	return tool{
-		name: "restic", program: c.restic, dir: filepath.Join(c.dir, "restic"),
-		env:    []string{"RESTIC_PASSWORD=" + password},
-		create: []string{"init"},
-		backup: func(source string) []string { return []string{"backup", source} },
+		Peer: peers.Restic(c.restic),
 		ways: []way{
 			{"forget + prune", [][]string{{"forget", "--keep-last", keep, "--prune"}}},
 			{"the same, max-unused 0", [][]string{{"forget", "--keep-last", keep, "--prune", "--max-unused", "0"}}},
 		},
 		check: []string{"check"},
-	}
+	}.in(filepath.Join(c.dir, "restic"))
 }
 
 func newVaultfs(c *comparison) tool {
-	keep := fmt.Sprint(c.keep)
-	backup := func(source string) []string {
-		return []string{"ingest", "disk", source, "--name", "bench", "--format", "raw"}
-	}
-	if c.kind == "files" {
-		backup = func(source string) []string { return []string{"ingest", "tree", source, "--name", "bench"} }
-	}
-	forget := []string{"forget", "--keep-last", keep, "--yes"}
+	forget := []string{"forget", "--keep-last", fmt.Sprint(c.keep), "--yes"}
 	return tool{
-		name: "vaultfs", program: c.vaultfs, dir: filepath.Join(c.dir, "vaultfs"),
-		env:    []string{"VAULTFS_PASSWORD=" + password},
-		create: []string{"init"},
-		backup: backup,
+		Peer: peers.Vaultfs(c.vaultfs),
 		ways: []way{
 			{"forget --gc", [][]string{append(forget, "--gc")}},
 			{"the same, max-unused 0", [][]string{forget, {"gc", "--max-unused", "0%"}}},
 		},
 		check: []string{"verify"},
-	}
+	}.in(filepath.Join(c.dir, "vaultfs"))
 }

@@ -58,7 +58,7 @@ var may = map[string][]string{
 	"internal/layout":      {},
 	"bench":                {"chunk", "repo", "repo/seal", "repo/store", "ingest"},
 	"bench/bigrepo":        {"bench", "repo", "repo/store"},
-	"bench/prune":          {"bench"},
+	"bench/prune":          {"bench", "bench/peers"},
 	"bench/bare":           {"chunk", "repo/format", "repo/seal"},
 	"bench/data":           {"bench"},
 	"bench/guest":          {"bench"},
