@@ -11,6 +11,7 @@ type openDisk struct {
 	Disk
 	ahead *readAhead
 	view  *qcow2.View // reads through the openDisk
+	bulk  *qcow2.View // reads past the read-ahead
 	sizes diskSizes
 }
 
@@ -26,6 +27,7 @@ func newOpenDisk(d Disk) (*openDisk, error) {
 	if o.view, err = qcow2.New(o); err != nil {
 		return nil, fmt.Errorf("as qcow2: %w", err)
 	}
+	o.bulk = o.view.Over(d)
 	o.sizes = diskSizes{raw: d.Size(), rawAllocated: d.Allocated(), qcow2: o.view.Size()}
 	return o, nil
 }

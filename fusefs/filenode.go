@@ -67,35 +67,38 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint3
 	if e := n.enter(ctx, n.snapshot); e != 0 {
 		return nil, 0, e
 	}
-	c, err := n.open(ctx)
+	c, bulk, err := n.open(ctx)
 	if err != nil {
 		n.leave(n.snapshot)
 		return nil, 0, n.report.failed("opening "+n.path(), err)
 	}
-	return &handle{content: c, path: n.path(), report: n.report, leave: func() { n.leave(n.snapshot) }}, fuse.FOPEN_KEEP_CACHE, 0
+	return &handle{content: c, bulk: bulk, path: n.path(), report: n.report, leave: func() { n.leave(n.snapshot) }}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
-func (n *fileNode) open(ctx context.Context) (content, error) {
+// open returns the content, and for a disk a reader of it that is past the
+// read-ahead.
+func (n *fileNode) open(ctx context.Context) (c content, bulk io.ReaderAt, err error) {
 	switch n.entry.form {
 	case vmaArchive:
-		return n.archives.open(ctx, n.entry.archive)
+		c, err = n.archives.open(ctx, n.entry.archive)
+		return c, nil, err
 	case plainFile:
 		f, err := n.flights.do(ctx, fmt.Sprintf("file %v", n.entry.item.Root), func(ctx context.Context) (any, error) {
 			return n.repository.OpenFile(ctx, n.entry.item)
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return f.(File), nil
+		return f.(File), nil, nil
 	}
 	d, err := n.disks.get(ctx, n.entry.item)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n.entry.form == qcow2Disk {
-		return d.view, nil
+		return d.view, d.bulk, nil
 	}
-	return d, nil
+	return d, d.Disk, nil
 }
 
 // content is what is read through a handle.

@@ -38,6 +38,13 @@ func New(src Source) (*View, error) {
 	return v, nil
 }
 
+// Over returns the same file, read from another source of the same disk.
+func (v *View) Over(src Source) *View {
+	other := *v
+	other.src = src
+	return &other
+}
+
 // Size is the length of the file in bytes, a multiple of 64 KiB.
 func (v *View) Size() int64 { return v.layout.end }
 
