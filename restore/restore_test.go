@@ -53,7 +53,7 @@ var disk = newImage(100<<20+512, ingest.Run{Off: 0, Len: 512}, ingest.Run{Off: 1
 	ingest.Run{Off: 60<<20 - 4096, Len: 9 << 20}, ingest.Run{Off: 100 << 20, Len: 512})
 
 // newRepo makes a repository in dir. It is proved when the test is over.
-func newRepo(t *testing.T, dir string) *repo.Repo {
+func newRepo(t testing.TB, dir string) *repo.Repo {
 	t.Helper()
 	st, err := store.Create(dir)
 	if err != nil {
@@ -74,7 +74,7 @@ func newRepo(t *testing.T, dir string) *repo.Repo {
 }
 
 // commit makes a snapshot of images, and of a file domain.xml.
-func commit(t *testing.T, r *repo.Repo, disks map[string]image) *repo.Snapshot {
+func commit(t testing.TB, r *repo.Repo, disks map[string]image) *repo.Snapshot {
 	t.Helper()
 	s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "vm/a", Kind: "vm"})
 	if err != nil {
