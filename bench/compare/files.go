@@ -27,7 +27,7 @@ func (r *run) tree(ctx context.Context) (err error) {
 		return err
 	}
 	return r.checkAll(ctx, s, "the root's files", func(path string) []string {
-		return []string{"rsync", "-rlHcn", "--delete", "-i", s.Path + "/", path + "/"}
+		return []string{"rsync", "-rlHDcn", "--delete", "-i", s.Path + "/", path + "/"}
 	})
 }
 

@@ -1,18 +1,12 @@
 package data
 
-import (
-	"context"
-	"errors"
-	"os"
-)
+import "context"
 
-// Root makes the root file system of a Debian machine as a tree. What the
-// devices in it are programs need not restore; the tree has none.
+// Root makes the root file system of a Debian machine as a tree.
 func (m Maker) Root(ctx context.Context) (Item, error) {
 	path, err := m.make("root", func(temp string) error {
-		return errors.Join(run(ctx, "mmdebstrap", "--mode=root", "--variant=standard", "--skip=check/empty", "--dpkgopt=force-unsafe-io",
-			"--include=build-essential,python3,git,perl-doc,linux-image-cloud-amd64", "bookworm", temp),
-			os.RemoveAll(temp+"/dev"))
+		return run(ctx, "mmdebstrap", "--mode=root", "--variant=standard", "--skip=check/empty", "--dpkgopt=force-unsafe-io",
+			"--include=build-essential,python3,git,perl-doc,linux-image-cloud-amd64", "bookworm", temp)
 	})
 	if err != nil {
 		return Item{}, err
