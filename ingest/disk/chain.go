@@ -51,11 +51,6 @@ func (c *Chain) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if err := ctx.Err(); err != nil || len(p) == 0 {
 		return err
 	}
-	if all, err := c.mostlyServed(off, int64(len(p))); err != nil {
-		return err
-	} else if all {
-		return c.served.ReadAt(ctx, p, off)
-	}
 	return c.parts(0, off, int64(len(p)), func(q part) error {
 		piece := p[q.off-off:][:q.n]
 		switch q.place {
@@ -67,23 +62,6 @@ func (c *Chain) ReadAt(ctx context.Context, p []byte, off int64) error {
 		}
 		return c.served.ReadAt(ctx, piece, q.off)
 	})
-}
-
-// mostlyServed tells whether QEMU has to be asked for half of a range or more,
-// in more than one piece: it unpacks clusters side by side that are asked for at
-// once.
-func (c *Chain) mostlyServed(off, n int64) (bool, error) {
-	if !c.served.started.Load() {
-		return false, nil
-	}
-	var asked, pieces int64
-	err := c.parts(0, off, n, func(q part) error {
-		if q.place == packed || q.place == unclear {
-			asked, pieces = asked+q.n, pieces+1
-		}
-		return nil
-	})
-	return pieces > 1 && 2*asked >= n, err
 }
 
 // Data returns the runs of [off, off+n) that may hold other than zeros.

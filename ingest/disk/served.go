@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"sort"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"vaultfs/ingest"
@@ -25,11 +24,10 @@ type served struct {
 	options qemunbd.Options
 	timeout time.Duration // longest silence; 0 is any
 
-	once    sync.Once
-	started atomic.Bool
-	server  *qemunbd.Server
-	client  *nbd.Client
-	failed  error
+	once   sync.Once
+	server *qemunbd.Server // nil until it is needed
+	client *nbd.Client
+	failed error
 
 	mu    sync.Mutex
 	known ingest.Run // what runs tells of
@@ -71,7 +69,6 @@ func (s *served) serve() error {
 		contexts = append(contexts, nbd.ContextDirtyBitmap+s.options.Bitmap)
 	}
 	s.client, err = server.Dial(s.ctx, nbd.Options{Contexts: contexts, Connections: s.options.Connections, Timeout: s.timeout})
-	s.started.Store(err == nil)
 	return err
 }
 
