@@ -49,7 +49,7 @@ func (r *run) dump(ctx context.Context) error {
 
 // pair measures two states of a source, each round in new repositories.
 func (r *run) pair(ctx context.Context, rows [2]string, states [2]peers.Source, sizes [2]int64) error {
-	for round := 1; round <= r.options.rounds; round++ {
+	for round := 1; round <= r.few(); round++ {
 		list := r.turn(round, mainOnes)
 		if err := r.create(ctx, list); err != nil {
 			return err

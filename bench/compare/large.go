@@ -38,7 +38,7 @@ func (r *run) large(ctx context.Context) error {
 	if err := r.backUp(ctx, report.LargeFirst, 1, list, source, disk.Bytes); err != nil {
 		return err
 	}
-	for round := 1; round <= r.options.rounds; round++ {
+	for round := 1; round <= r.few(); round++ {
 		if err := r.again(ctx, report.LargeAgain, round, r.turn(round, mainOnes), source, disk.Bytes); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (r *run) increments(ctx context.Context, s peers.Source) (err error) {
 	if err := d.Start(ctx); err != nil {
 		return err
 	}
-	for round := 1; round <= r.options.rounds; round++ {
+	for round := 1; round <= r.few(); round++ {
 		if err := warm(s.Path); err != nil {
 			return err
 		}

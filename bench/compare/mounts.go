@@ -20,7 +20,7 @@ import (
 // Bounds of the readings of a mount; who reaches them is slow, and measured all
 // the same.
 const (
-	readFor    = 20 * time.Second
+	readFor    = 10 * time.Second
 	randomFor  = 4 * time.Second
 	mostBlocks = 20_000
 	mountFor   = time.Minute
@@ -142,6 +142,9 @@ func (r *run) peakOf(row, tool string, peak int64) {
 
 // boots boots the guest from its file and from the mount of vaultfs.
 func (r *run) boots(ctx context.Context, s *scene, round int) error {
+	if round > r.few() {
+		return nil
+	}
 	boot := func(tool, image string) error {
 		work, err := os.MkdirTemp(r.work, "boot-")
 		if err != nil {

@@ -58,6 +58,7 @@ var needed = []string{"qemu-img", "qemu-nbd", "qemu-io", "qemu-system-x86_64", "
 
 func measure(ctx context.Context, o options) (err error) {
 	r := &run{options: o, res: &report.Results{Began: time.Now(), Rounds: o.rounds}}
+	r.res.Slow = r.few()
 	if os.Getuid() != 0 {
 		return errors.New("must run as root: it mounts, and empties the page cache")
 	}
@@ -151,6 +152,12 @@ func (r *run) checkSpace() error {
 	}
 	return nil
 }
+
+// mostSlow bounds the rounds of what takes minutes.
+const mostSlow = 2
+
+// few is the rounds of the large disk, the tree, the dumps and the boots.
+func (r *run) few() int { return min(r.options.rounds, mostSlow) }
 
 // use is told what is backed up.
 func (r *run) use(items ...data.Item) {

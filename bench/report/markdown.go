@@ -30,8 +30,8 @@ func (r *Results) Markdown(w io.Writer) error {
 func (r *Results) head(b *bytes.Buffer) {
 	m := r.Machine
 	fmt.Fprintf(b, "# Measured\n\nWritten by `make bench`; nothing here is typed in.\n\n")
-	fmt.Fprintf(b, "%s, %.0f minutes, %d rounds, the programs in turn. %s, %d cores, %.0f GB of memory, Linux %s, %s; written to %s.\n\n",
-		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Took/60, r.Rounds, m.CPU, m.Cores, float64(m.Memory)/1e9, m.Kernel, m.System, m.Disk)
+	fmt.Fprintf(b, "%s, %.0f minutes; %d rounds, of the large disk, the tree, the dumps and the boots %d, the programs in turn. %s, %d cores, %.0f GB of memory, Linux %s, %s; written to %s.\n\n",
+		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Took/60, r.Rounds, r.Slow, m.CPU, m.Cores, float64(m.Memory)/1e9, m.Kernel, m.System, m.Disk)
 	fmt.Fprintf(b, "| program | version |\n|---|---|\n")
 	for _, t := range r.Tools {
 		fmt.Fprintf(b, "| %s | %s |\n", t.Name, t.Version)

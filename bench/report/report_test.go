@@ -52,7 +52,7 @@ func TestCells(t *testing.T) {
 // program without some of them.
 func example() *Results {
 	r := &Results{
-		Began: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Took: 900, Rounds: 2,
+		Began: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Took: 900, Rounds: 2, Slow: 2,
 		Machine: Machine{CPU: "Example CPU", Cores: 2, Memory: 16e9, Kernel: "6.1", System: "Debian", Disk: "ext4 on /dev/vda"},
 		Tools:   []Tool{{OwnNoVerify, "1"}, {Own, "1"}, {Restic, "0.14.0"}},
 		Data:    []Item{{"guest", "given: a.qcow2", 2_500_000_000}},

@@ -16,6 +16,7 @@ type Results struct {
 	Took    float64 // seconds
 	Machine Machine
 	Rounds  int
+	Slow    int // rounds of the large disk, the tree, the dumps and the boots
 	Tools   []Tool
 	Data    []Item
 	Samples []Sample
