@@ -2,7 +2,6 @@ package format
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/DataDog/zstd"
 	"vaultfs/chunk"
@@ -27,9 +26,6 @@ const (
 	smallLevel = 3
 )
 
-// contexts are libzstd's memory, for encoding and for decoding.
-var contexts = sync.Pool{New: func() any { return zstd.NewCtx() }}
-
 // Payload appends the payload of a chunk to dst, compressed if that makes it
 // smaller.
 func Payload(dst, plain []byte) []byte { return payload(dst, plain, fastLevel) }
@@ -39,8 +35,11 @@ func Payload(dst, plain []byte) []byte { return payload(dst, plain, fastLevel) }
 func SmallPayload(dst, plain []byte) []byte { return payload(dst, plain, smallLevel) }
 
 func payload(dst, plain []byte, level int) []byte {
-	c := contexts.Get().(zstd.Ctx)
-	defer contexts.Put(c)
+	if looksRandom(plain) {
+		return append(append(slices.Grow(dst, 1+len(plain)), payloadRaw), plain...)
+	}
+	c := takeContext()
+	defer returnContext(c)
 	start := len(dst)
 	dst = append(slices.Grow(dst, 1+zstd.CompressBound(len(plain))), payloadZstd)
 	frame, err := c.CompressLevel(dst[len(dst):], plain, level)
@@ -76,8 +75,8 @@ func decompress(dst, frames []byte, size int) ([]byte, error) {
 	if cap(dst) < size {
 		dst = make([]byte, size)
 	}
-	c := contexts.Get().(zstd.Ctx)
-	defer contexts.Put(c)
+	c := takeContext()
+	defer returnContext(c)
 	n, err := c.DecompressInto(dst[:size], frames)
 	if err != nil {
 		return nil, damaged("zstd: %v", err)
