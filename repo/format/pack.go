@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/seal"
@@ -106,6 +107,7 @@ func NewPack(h PackHeader, box *seal.Box, buf []byte) *PackBuilder {
 func (p *PackBuilder) Add(k Kind, id chunk.ID, plain int, payload []byte) {
 	e := PackEntry{Kind: k, ID: id, Offset: uint32(p.Size()), Plain: uint32(plain), Sealed: uint32(len(payload) + seal.Overhead)}
 	p.aad = appendAAD(p.aad[:0], k, id)
+	p.buf = slices.Grow(p.buf, len(payload)+seal.Overhead) // Seal would make room for this chunk alone
 	p.buf = p.box.Seal(p.buf, uint64(len(p.entries)), p.aad, payload)
 	p.entries = append(p.entries, e)
 }
