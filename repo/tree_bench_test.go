@@ -26,7 +26,7 @@ func benchSession(b *testing.B) *repo.Session {
 }
 
 func BenchmarkFileWriter(b *testing.B) {
-	for _, size := range []int{100, 4 << 10, 100 << 10, 1 << 20} {
+	for _, size := range []int{100, 4 << 10, 100 << 10, 1 << 20, 16 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			w, data := benchSession(b).NewFileWriter(), random(1, size)
 			b.SetBytes(int64(size))
