@@ -25,12 +25,14 @@ trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# compile NAME DIR builds the tests of all packages below DIR that have benchmarks.
+# compile NAME DIR builds the tests of the packages below DIR that have benchmarks which
+# are chosen.
 compile() {
   local package file
   mkdir -p "$work/$1.tests"
   cd "$2"
-  grep -rl '^func Benchmark' --include='*_test.go' . | xargs -n1 dirname | sort -u >"$work/$1.list"
+  grep -r '^func Benchmark' --include='*_test.go' . |
+    awk -F '[:( ]' -v chosen="${regexp%%/*}" '$3 ~ chosen { sub("/[^/]*$", "", $1); print $1 }' | sort -u >"$work/$1.list"
   while read -r package; do
     file=$work/$1.tests/$(echo "${package#./}" | tr / _).test
     "$go" test "${tags[@]}" -c -o "$file" "$package"
