@@ -1,9 +1,11 @@
 package ingest
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 
+	"vaultfs/chunk"
 	"vaultfs/repo"
 )
 
@@ -35,6 +37,10 @@ func benchmarkCopies(b *testing.B, before *guestDisk, writes ...write) {
 	})
 	round("whole", func() error {
 		_, err := CopyDisk(b.Context(), s, img, new(Progress))
+		return err
+	})
+	round("whole along the base", func() error {
+		_, err := CopyDiskFrom(b.Context(), s, img, disk, new(Progress))
 		return err
 	})
 	round("audit of 4 MiB", func() error {
@@ -71,4 +77,51 @@ func BenchmarkOnePercent(b *testing.B) {
 
 func BenchmarkOneRun(b *testing.B) {
 	benchmarkCopies(b, denseDisk(), write{off: 3<<30 + repo.SegmentSize + 5<<20, n: 20 << 20})
+}
+
+// BenchmarkFollow measures the cutting of a segment in memory, with the naming of
+// its chunks: afresh, along a map of the same bytes, of bytes of which 1 % of the
+// 64 KiB blocks differ, and of others altogether. "cut" is the cutter alone.
+func BenchmarkFollow(b *testing.B) {
+	p, changed, other := make([]byte, repo.SegmentSize), make([]byte, repo.SegmentSize), make([]byte, repo.SegmentSize)
+	noise(1, p)
+	copy(changed, p)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range uint64(len(p) / cluster / 100) {
+		noise(10+i, changed[rng.IntN(len(p)/cluster)*cluster:][:chunk.Grain])
+	}
+	noise(2, other)
+	namer := chunk.NewNamer([32]byte{1})
+	along := func(base repo.SegmentMap, p []byte) repo.SegmentMap {
+		f := &follower{cutter: testCutter, base: base, inStep: true, name: namer.Name, kept: func(int64) {},
+			put: func(context.Context, chunk.ID, []byte) error { return nil }}
+		for off := int64(0); off < int64(len(p)); {
+			zeros, n, err := f.next(b.Context(), p[off:], off, true)
+			if err != nil {
+				b.Fatal(err)
+			}
+			off += int64(zeros + n)
+		}
+		return f.made
+	}
+	b.Run("cut", func(b *testing.B) {
+		b.SetBytes(int64(len(p)))
+		for b.Loop() {
+			for off := 0; off < len(p); {
+				zeros, n := testCutter.Next(p[off:], true)
+				off += zeros + n
+			}
+		}
+	})
+	for _, c := range []struct {
+		name string
+		base repo.SegmentMap
+	}{{"afresh", nil}, {"unchanged", along(nil, p)}, {"scattered", along(nil, changed)}, {"all new", along(nil, other)}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(p)))
+			for b.Loop() {
+				along(c.base, p)
+			}
+		})
+	}
 }

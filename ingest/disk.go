@@ -20,22 +20,31 @@ func CopyDisk(ctx context.Context, s *repo.Session, img Image, p *Progress) (chu
 
 // CopyDiskFrom is CopyDisk of an image of which base, of the session's OpenBase,
 // is an earlier state; nil for none. All of the image is read, and the result is
-// that of CopyDisk, but what is as it was costs little more than the reading.
+// that of CopyDisk, but what is as it was costs little more than the reading. After
+// the session has found damage in the base, it is as if there were none.
 //
 // A map is stored as if there were no base, also one that is as it was: it is found
 // stored, and read, which costs nothing beside the segment. So one that is damaged
 // is stored again, and its segment is cut as if it were new.
 func CopyDiskFrom(ctx context.Context, s *repo.Session, img Image, base *repo.Disk, p *Progress) (chunk.ID, error) {
-	c := &diskCopy{session: s, disk: s.NewDisk(), img: img, base: base, p: p}
-	if base != nil {
-		if err := c.disk.GoOnFrom(base); err != nil {
-			return chunk.ID{}, err
-		}
+	c := &diskCopy{session: s, disk: s.NewDisk(), img: img, p: p}
+	var err error
+	if c.base, err = goOn(s, c.disk, base); err != nil {
+		return chunk.ID{}, err
 	}
 	if err := c.copyAll(ctx); err != nil {
 		return chunk.ID{}, err
 	}
 	return c.disk.Finish(ctx, s.Lane(), img.Size())
+}
+
+// goOn makes a disk go on from a base, and returns it; nil if there is none that
+// can be relied on.
+func goOn(s *repo.Session, w *repo.DiskWriter, base *repo.Disk) (*repo.Disk, error) {
+	if base == nil || s.FoundDamage() {
+		return nil, nil
+	}
+	return base, w.GoOnFrom(base)
 }
 
 // A diskCopy is one call of CopyDiskFrom.

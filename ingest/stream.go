@@ -21,10 +21,9 @@ const Sector = 512
 // Base is as that of CopyDiskFrom.
 func CopyStream(ctx context.Context, s *repo.Session, r io.Reader, base *repo.Disk, p *Progress) (chunk.ID, int64, error) {
 	w, c := s.NewDisk(), newSegmentCopier(s, nil, p)
-	if base != nil {
-		if err := w.GoOnFrom(base); err != nil {
-			return chunk.ID{}, 0, err
-		}
+	base, err := goOn(s, w, base)
+	if err != nil {
+		return chunk.ID{}, 0, err
 	}
 	t := stream{r: r, copier: c}
 	for i := int64(0); !t.ended; i++ {

@@ -63,7 +63,7 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 	if s.base.err != nil {
 		return nil, s.base.err
 	}
-	if s.present.distrusts() { // what is damaged is stored again only if it is put
+	if s.FoundDamage() {
 		return nil, &DamageError{"snapshot " + s.base.snapshot.Short(), errors.New("damage was found in it")}
 	}
 	fail := func(err error) (*Disk, error) {
@@ -90,6 +90,10 @@ func (s *Session) OpenBase(ctx context.Context, name string) (*Disk, error) {
 	d.openedBy = s
 	return d, nil
 }
+
+// FoundDamage tells whether something of the base was read, and is damaged. Nothing
+// more is taken over then: it is stored again only if it is put.
+func (s *Session) FoundDamage() bool { return s.present.distrusts() }
 
 // proveBase proves that a disk of the base is as whole as it was when the base
 // was committed. Where there is doubt, every chunk is looked for: it may be

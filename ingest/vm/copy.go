@@ -134,7 +134,7 @@ func (r *run) copyDisk(ctx context.Context, s *repo.Session, d openDisk, base *r
 	var root chunk.ID
 	if base == nil {
 		out.How = "full: " + d.whyFull
-		root, err = ingest.CopyDisk(ctx, s, d, p)
+		root, err = ingest.CopyDiskFrom(ctx, s, d, r.plan.before[d.target], p)
 	} else {
 		root, useless, err = r.copyChanged(ctx, s, d, base, &out)
 	}

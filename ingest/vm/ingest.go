@@ -73,7 +73,7 @@ func (r *run) backup(ctx context.Context) (err error) {
 	}
 	r.plan = newPlan(ctx, r.repo, r.domain, r.source, r.options)
 	s, err := r.repo.NewSession(ctx, repo.SessionOptions{
-		Source: r.source, Kind: "vm", Machine: r.uuid, Adopt: r.options.Adopt, Tags: r.options.Tags, Verify: r.options.Verify, Base: r.plan.base,
+		Source: r.source, Kind: "vm", Machine: r.uuid, Adopt: r.options.Adopt, Tags: r.options.Tags, Verify: r.options.Verify, Base: r.plan.base, GoOn: true,
 	})
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type plan struct {
 
 	disks    map[string]*repo.Disk // what the base's disks were at the checkpoint, by target
 	unusable map[string]string     // why one cannot be relied on
+	before   map[string]*repo.Disk // what a disk was in the base or, if there is none, in the newest snapshot, by target
 }
 
 // newPlan chooses the base. Trouble with checkpoints is never an error: it is the reason for a full read.
@@ -126,23 +127,32 @@ func baseCheckpoint(s *repo.Snapshot, exist []string) string {
 	return ""
 }
 
-// open opens the base's disks. That may take a while where the repository has been damaged, so it is done before the
-// guest is begun to be read.
+// open opens the disks of the base; if there is none, those of the newest snapshot, which a full read compares with.
+// That may take a while where the repository has been damaged, so it is done before the guest is begun to be read.
 func (p *plan) open(ctx context.Context, s *repo.Session) {
-	p.disks, p.unusable = map[string]*repo.Disk{}, map[string]string{}
-	if p.base == nil {
+	p.disks, p.unusable, p.before = map[string]*repo.Disk{}, map[string]string{}, map[string]*repo.Disk{}
+	from := p.base
+	if from == nil {
+		from = s.Previous()
+	}
+	if from == nil {
 		return
 	}
-	for _, it := range p.base.Items {
-		if it.Kind != repo.ItemDisk || it.Checkpoint != p.from {
+	for _, it := range from.Items {
+		if it.Kind != repo.ItemDisk {
 			continue
 		}
 		d, err := s.OpenBase(ctx, it.Name)
-		if err != nil {
+		marked := p.base != nil && it.Checkpoint == p.from
+		switch {
+		case err == nil && marked:
+			p.disks[it.Name] = d
+			fallthrough
+		case err == nil:
+			p.before[it.Name] = d
+		case marked:
 			p.unusable[it.Name] = err.Error()
-			continue
 		}
-		p.disks[it.Name] = d
 	}
 }
 
