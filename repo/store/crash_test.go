@@ -333,3 +333,18 @@ func failEverywhere(t *testing.T, c crippled, name string, work func(*Dir) error
 		}
 	}
 }
+
+// Somebody else deletes the only object of a directory, and the directory with it,
+// in which this process then puts the next one: its entry is not durable any more.
+func TestPutIntoADirectoryThatOthersRemovedIsDurable(t *testing.T) {
+	onVariants(t, func(t *testing.T, c crippled) {
+		m := NewMem()
+		other, d := c.over(t, &memFS{m: m}), c.over(t, &memFS{m: m})
+		must(t, d.Put(ctx, "packs/s/a", []byte("a")))
+		must(t, other.Delete(ctx, "packs/s/a"))
+		must(t, d.Put(ctx, "packs/s/b", []byte("b")))
+		for seed := range uint64(outcomes) {
+			sameContent(t, c.over(t, &memFS{m: m.Crash(rand.New(rand.NewPCG(seed, 0)))}), "packs/s/b", []byte("b"))
+		}
+	})
+}

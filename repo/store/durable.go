@@ -13,8 +13,9 @@ import (
 // them, are known to be on the medium. That a directory exists is not enough:
 // somebody else may have made it a moment ago and not have fsynced its parent.
 type durableDirs struct {
-	mu    sync.Mutex
-	known map[string]bool
+	mu      sync.Mutex
+	known   map[string]bool
+	removed int // how often one was forgotten
 }
 
 func (s *durableDirs) has(dir string) bool {
@@ -23,9 +24,14 @@ func (s *durableDirs) has(dir string) bool {
 	return dir == "." || s.known[dir]
 }
 
-func (s *durableDirs) add(dirs []string) {
+// add enters directories that were synced since so many were forgotten. If one was
+// forgotten meanwhile, it may be another of the same name that was synced.
+func (s *durableDirs) add(dirs []string, since int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.removed != since {
+		return
+	}
 	if s.known == nil {
 		s.known = make(map[string]bool)
 	}
@@ -37,12 +43,20 @@ func (s *durableDirs) add(dirs []string) {
 func (s *durableDirs) remove(dir string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.removed++
 	delete(s.known, dir)
+}
+
+func (s *durableDirs) since() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removed
 }
 
 // syncUp makes the entries of dir durable, and dir itself up to the root.
 // The caller holds shape.
 func (d *Dir) syncUp(dir string) error {
+	since := d.durable.since()
 	if err := d.fs.syncDir(dir); err != nil {
 		return err
 	}
@@ -53,12 +67,14 @@ func (d *Dir) syncUp(dir string) error {
 		}
 		fresh = append(fresh, dir)
 	}
-	d.durable.add(fresh)
+	d.durable.add(fresh, since)
 	return nil
 }
 
 // inDir calls fn, and makes dir and calls it again as long as fn says that
-// something does not exist: another process may remove dir at any time.
+// something does not exist: another process may remove dir at any time. What was known
+// of dir is forgotten before it is made again, and before anybody can enter a name
+// into the new one.
 func (d *Dir) inDir(dir string, fn func() error) error {
 	var err error
 	for range 10 {
@@ -79,6 +95,7 @@ func (d *Dir) mkdirAll(dir string) error {
 	if err := d.mkdirAll(path.Dir(dir)); err != nil {
 		return err
 	}
+	d.durable.remove(dir)
 	if err := d.fs.mkdir(dir); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}

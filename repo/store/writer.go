@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"path"
 )
 
 // errWriterEnded is of a Writer that is used after Commit or Abort.
@@ -20,12 +21,13 @@ type Writer struct {
 }
 
 // Begin starts an object whose name will have the directory dir
-// ("packs/<session>").
+// ("packs/<session>"). That directory is made at Commit: a process that is killed
+// before would leave an empty one, which nobody removes.
 func (d *Dir) Begin(ctx context.Context, dir string) (*Writer, error) {
 	if err := check(ctx, dir); err != nil {
 		return nil, describe("write", "object", err)
 	}
-	t, err := d.newTemp(dir)
+	t, err := d.newTemp(path.Dir(dir))
 	if err != nil {
 		return nil, describe("write an object in", dir, err)
 	}

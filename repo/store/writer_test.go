@@ -222,3 +222,19 @@ func BenchmarkWriter(b *testing.B) {
 		must(b, d.Delete(ctx, "packs/s/a"))
 	}
 }
+
+// A writer that is killed leaves no directory behind, which nobody would remove.
+func TestKilledWriterLeavesNoDirectory(t *testing.T) {
+	onVariants(t, func(t *testing.T, c crippled) {
+		m := NewMem()
+		w, err := c.over(t, &memFS{m: m}).Begin(ctx, "packs/s")
+		must(t, err)
+		_, err = w.Write(make([]byte, 100))
+		must(t, err)
+		after := c.over(t, &memFS{m: m.Kill()})
+		must(t, cleanAndEmpty(after))
+		if _, err := after.fs.stat("packs/s"); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("the directory is left: %v", err)
+		}
+	})
+}
