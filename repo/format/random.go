@@ -18,8 +18,12 @@ func looksRandom(plain []byte) bool {
 		return false
 	}
 	var count [256]uint32
+	at := 0 // in its step, another place each time: else all may be the same byte of their numbers
 	for i := range sampleSize {
-		count[plain[i*step]]++
+		count[plain[i*step+at]]++
+		if at++; at == step {
+			at = 0
+		}
 	}
 	repeats := uint32(0)
 	for _, n := range count {
