@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"vaultfs/repo"
@@ -161,5 +162,51 @@ func TestReadBackFindsWhatDiffers(t *testing.T) {
 				t.Errorf("packs are left: %v", got)
 			}
 		})
+	}
+}
+
+// Whatever operation of a session fails, nothing that has no name is held once it
+// is aborted, and the next session stores everything.
+func TestFailedSessionHoldsNoRoom(t *testing.T) {
+	defer repo.SmallPacks()()
+	var chunks [][]byte
+	for i := range 7 {
+		chunks = append(chunks, random(uint64(i), 20_000))
+	}
+	m := store.NewMem()
+	initRepo(t, memStore(t, m))
+	for n := 1; ; n++ {
+		m := m.Kill()
+		m.Limit(1 << 30)
+		st := memStore(t, m)
+		r := reopen(t, st)
+		s := openSession(t, r)
+		at := m.Ops() + n
+		m.FailOp(at, syscall.EIO)
+		err := putAll(t, s, lanesOf(s, 2), chunks)
+		if err == nil {
+			_, err = s.Commit(t.Context(), repo.Info{})
+		}
+		over := m.Ops() < at
+		m.FailOp(at, nil)
+		if abort := s.Abort(t.Context()); abort != nil && err == nil {
+			t.Fatal(abort)
+		}
+		free, total, _ := st.Free(t.Context())
+		if held := sizeOf(t, st, ""); total-free != held {
+			t.Errorf("operation %d, %s: %d bytes are taken, and objects take %d", n, m.Trace()[min(at, m.Ops())-1], total-free, held)
+		}
+		if err != nil {
+			s = openSession(t, r)
+			if err := putAll(t, s, lanesOf(s, 2), chunks); err != nil {
+				t.Fatal(err)
+			}
+			mustCommit(t, s)
+		}
+		mustVerify(t, r)
+		r.Close()
+		if over {
+			return
+		}
 	}
 }

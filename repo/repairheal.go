@@ -161,13 +161,14 @@ func (s *Session) putKind(ctx context.Context, l *Lane, k format.Kind, plain []b
 // sources in another repository.
 func (p *repair) healItems(ctx context.Context, s *Session, lost *lostSet, all []*Snapshot, nth int) error {
 	f := &lostFinder{repo: p.repo, places: p.places, clean: p.clean}
+	lane := s.Lane() // one, however many items: each lane holds a pack open
 	for i, l := range lost.items {
 		p.count("healing: item", i, len(lost.items))
 		donor := donorOf(l, all, nth)
 		if donor == nil {
 			continue
 		}
-		h := &healer{session: s, from: p.options.From, finder: f, lane: s.Lane()}
+		h := &healer{session: s, from: p.options.From, finder: f, lane: lane}
 		if err := h.item(ctx, l.item, *donor); err != nil {
 			// What the other repository cannot give does not end the repair.
 			if ctx.Err() != nil || s.ctx.Err() != nil || !errors.Is(err, errDonor) {

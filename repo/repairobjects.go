@@ -324,9 +324,6 @@ func (p *repair) takePack(ctx context.Context, s suspect) (bool, error) {
 	if err != nil {
 		return false, nil // it is damaged there as well
 	}
-	if b, err = from.Get(ctx, s.object(), format.MaxPackSize); err != nil { // the check has used it up
-		return false, nil
-	}
 	if err := p.aside(ctx, s.object()); err != nil {
 		return false, err
 	}

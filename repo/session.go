@@ -274,8 +274,8 @@ func (s *Session) AddItem(it Item) error {
 }
 
 // Abort gives the session up. Packs that are durable stay, listed by the runs
-// published so far, so that the next attempt finds their chunks. After Commit
-// it does nothing.
+// published so far, so that the next attempt finds their chunks. No lane is at
+// work any more. After Commit it does nothing.
 func (s *Session) Abort(ctx context.Context) error {
 	if !s.end() {
 		return nil
