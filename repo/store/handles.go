@@ -3,10 +3,16 @@ package store
 import (
 	"container/list"
 	"sync"
+	"time"
 )
 
-// maxHandles bounds the files that ReadAt keeps open.
-const maxHandles = 64
+const (
+	// maxHandles bounds the files that ReadAt keeps open.
+	maxHandles = 64
+	// idleHandle is how long a file stays open that nobody reads. One that another
+	// process has deleted takes its space that long, and twice at most.
+	idleHandle = 20 * time.Second
+)
 
 // handles keeps the most recently read files open. A file that is dropped
 // while it is read is closed by its last reader.
@@ -15,12 +21,14 @@ type handles struct {
 	max    int
 	byName map[string]*list.Element // of *handle
 	recent *list.List               // most recently used first
+	sweep  *time.Timer              // closes idle files; nil if none is open
 }
 
 type handle struct {
 	file
 	name    string
 	users   int
+	used    time.Time // when it was last released
 	dropped bool
 }
 
@@ -68,13 +76,35 @@ func (h *handles) insert(name string, f file) *handle {
 	if h.recent.Len() > h.max {
 		h.evict(h.recent.Back())
 	}
+	if h.sweep == nil {
+		h.sweep = time.AfterFunc(idleHandle, h.closeIdle)
+	}
 	return fresh
+}
+
+// closeIdle closes what was not read for a while, and looks again later if any
+// file is open still.
+func (h *handles) closeIdle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var next *list.Element
+	for elem := h.recent.Front(); elem != nil; elem = next {
+		next = elem.Next()
+		if old := elem.Value.(*handle); old.users == 0 && time.Since(old.used) >= idleHandle {
+			h.evict(elem)
+		}
+	}
+	h.sweep = nil
+	if h.recent.Len() > 0 {
+		h.sweep = time.AfterFunc(idleHandle, h.closeIdle)
+	}
 }
 
 func (h *handles) release(old *handle) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old.users--
+	old.used = time.Now()
 	if old.dropped && old.users == 0 {
 		old.Close()
 	}
@@ -93,6 +123,10 @@ func (h *handles) closeAll() {
 	defer h.mu.Unlock()
 	for h.recent.Len() > 0 {
 		h.evict(h.recent.Back())
+	}
+	if h.sweep != nil {
+		h.sweep.Stop()
+		h.sweep = nil
 	}
 }
 
