@@ -65,8 +65,18 @@ func (r *Repo) readPart(p []byte, c dataChunk, off int64) error {
 	return nil
 }
 
-// bring has a chunk of data decoded into the cache. An error is told to who reads it.
+// aheadBytes bounds what is read ahead at a time of all disks and files together, in
+// bytes: of many that are read at once each waits for less, and all of them keep the
+// store as busy as one does.
+const aheadBytes = 32 << 20
+
+// bring has a chunk of data decoded into the cache, if not too much is being read
+// ahead already. An error is told to who reads it.
 func (r *Repo) bring(c dataChunk) {
+	defer r.ahead.Add(-c.len)
+	if n := r.ahead.Add(c.len); n > aheadBytes {
+		return
+	}
 	if e, err := r.chunks.use(c.id, c.len, r.loader(c)); err == nil {
 		r.chunks.release(e)
 	}
@@ -170,14 +180,19 @@ func (r *Repo) readAtInto(ctx context.Context, k format.Kind, at index.Location,
 	memory := takeSealed(int(at.Chunk.Sealed))
 	defer giveSealed(memory)
 	sealed := (*memory)[:at.Chunk.Sealed]
-	_, err = r.store.ReadAt(ctx, packObject(at.Session, at.Pack.Hash), sealed, int64(at.Chunk.Offset))
+	object := packObject(at.Session, at.Pack.Hash)
+	_, err = r.store.ReadAt(ctx, object, sealed, int64(at.Chunk.Offset))
+	var plain []byte
 	if errors.Is(err, io.EOF) {
-		return nil, &DamageError{label, errors.New("cut off")}
-	} else if err != nil {
+		err = &DamageError{label, errors.New("cut off")}
+	} else if err == nil {
+		plain, err = r.openChunk(dst, box, uint64(at.Ordinal), at.Chunk, sealed)
+	}
+	if err != nil {
+		r.store.Reopen(object)
 		return nil, damage(label, err)
 	}
-	plain, err := r.openChunk(dst, box, uint64(at.Ordinal), at.Chunk, sealed)
-	return plain, damage(label, err)
+	return plain, nil
 }
 
 // keptSealed is the largest memory for sealed chunks that is used again: one for

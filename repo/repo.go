@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"vaultfs/chunk"
 	"vaultfs/repo/format"
@@ -39,6 +40,7 @@ type Repo struct {
 
 	index  *index.Index
 	chunks *chunkCache
+	ahead  atomic.Int64 // bytes that are being read ahead
 	maps   *cache[chunk.ID, any]
 	boxes  *cache[format.PackHash, *seal.Box]
 

@@ -15,7 +15,8 @@ const cachedPrefix = "packs/"
 
 // ReadAt reads len(p) bytes of an object from byte off on, with the errors of
 // io.ReaderAt, or ErrNotFound. Packs stay open for later reads: one that
-// another process deletes may be read for a while, and its space is held.
+// another process deletes may be read, and its space is held, until nobody has
+// read it for a while.
 func (d *Dir) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
 	if err := check(ctx, name); err != nil {
 		return 0, describe("read", "object", err)
@@ -44,6 +45,10 @@ func (d *Dir) readAt(name string, p []byte, off int64) (int, error) {
 	defer d.handles.release(h)
 	return h.ReadAt(p, off)
 }
+
+// Reopen has the next ReadAt of an object open it anew: for who found damage in it,
+// as somebody may put a good copy in its place.
+func (d *Dir) Reopen(name string) { d.handles.drop(name) }
 
 // Get returns a whole object, or ErrTooLarge if it has more than limit bytes.
 func (d *Dir) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
