@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -107,6 +108,7 @@ type segmentCopier struct {
 	size    int64 // of a segment
 	free    chan []byte
 	p       *Progress
+	damaged sync.Once // the snapshot is told of a damaged map of the base
 }
 
 func newSegmentCopier(s *repo.Session, img Image, p *Progress) *segmentCopier {
@@ -125,7 +127,7 @@ func (c *segmentCopier) copyTo(ctx context.Context, w *repo.DiskWriter, base *re
 	if err != nil {
 		return err
 	}
-	m, err := c.cut(ctx, c.storeFrom(segmentOf(base, i)), func(ctx context.Context, full chan<- window) error {
+	m, err := c.cut(ctx, c.storeFrom(c.segmentOf(base, i)), func(ctx context.Context, full chan<- window) error {
 		return c.read(ctx, i*c.size, data, full)
 	})
 	if err != nil {
@@ -135,13 +137,17 @@ func (c *segmentCopier) copyTo(ctx context.Context, w *repo.DiskWriter, base *re
 }
 
 // segmentOf is the map of segment i of a base, of which there may be none. A map
-// that is damaged is none: the session has been told of it.
-func segmentOf(base *repo.Disk, i int64) repo.SegmentMap {
+// that is damaged is none: it is stored again with its segment, and the snapshot
+// tells of the first.
+func (c *segmentCopier) segmentOf(base *repo.Disk, i int64) repo.SegmentMap {
 	if base == nil || i >= int64(base.Segments()) {
 		return nil
 	}
-	m, err := base.Segment(int(i))
+	m, err := base.WasSegment(int(i))
 	if err != nil {
+		c.damaged.Do(func() {
+			c.session.Note(fmt.Sprintf("segment %d of a disk of the snapshot before: %v; what was found damaged there is stored again. See `vaultfs verify`", i, err))
+		})
 		return nil
 	}
 	return m

@@ -22,6 +22,12 @@ func oneChunk() *guestDisk {
 // the length, of the packs for which pick is true.
 func spoil(t *testing.T, dir string, last float64, pick func(pack []byte) bool) (spoiled []string) {
 	t.Helper()
+	return spoilFrom(t, dir, 0, last, pick)
+}
+
+// spoilFrom is spoil of what lies between two shares of the length.
+func spoilFrom(t *testing.T, dir string, first, last float64, pick func(pack []byte) bool) (spoiled []string) {
+	t.Helper()
 	err := filepath.WalkDir(filepath.Join(dir, "packs"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -31,7 +37,7 @@ func spoil(t *testing.T, dir string, last float64, pick func(pack []byte) bool) 
 			return err
 		}
 		spoiled = append(spoiled, "pack "+filepath.Base(path)[:16])
-		for i := 100; i < 101+int(float64(len(p))*last); i++ {
+		for i := 100 + int(float64(len(p))*first); i < 101+int(float64(len(p))*last); i++ {
 			p[i] ^= 0x55
 		}
 		return os.WriteFile(path, p, 0o600)
@@ -68,16 +74,17 @@ func TestBaseIsDamaged(t *testing.T) {
 		name   string
 		disk   *guestDisk
 		last   float64 // from the beginning to there the packs are damaged
+		least  int     // bytes of a pack that is damaged: damage in one that nothing reads is not found
 		writes []write
 	}{
-		{"much of it", threeAndABit(), 0.8, []write{{off: 1<<20 + 5, n: 3000}, {off: 2 << 20, n: 1}, {off: 25 << 20, n: 64 << 10}}},
-		{"one byte, and the guest writes what was there", oneChunk(), 0, nil},
+		{"much of it", threeAndABit(), 0.8, 4 << 20, []write{{off: 1<<20 + 5, n: 3000}, {off: 2 << 20, n: 1}, {off: 25 << 20, n: 64 << 10}}},
+		{"one byte, and the guest writes what was there", oneChunk(), 0, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, dir := newRepoIn(t)
 			before := c.disk
 			base := full(t, r, before)
-			packs := spoil(t, dir, c.last, dataPack)
+			packs := spoil(t, dir, c.last, func(pack []byte) bool { return dataPack(pack) && len(pack) >= c.least })
 			s := session(t, r, base)
 			img, dirty := before.with(c.writes...)
 			if c.writes == nil {

@@ -27,7 +27,7 @@ func CopyStream(ctx context.Context, s *repo.Session, r io.Reader, base *repo.Di
 	}
 	t := stream{r: r, copier: c}
 	for i := int64(0); !t.ended; i++ {
-		m, err := c.cut(ctx, c.storeFrom(segmentOf(base, i)), t.segment)
+		m, err := c.cut(ctx, c.storeFrom(c.segmentOf(base, i)), t.segment)
 		if err == nil {
 			err = w.SetSegment(ctx, c.lane, i, m)
 		}

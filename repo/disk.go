@@ -164,6 +164,18 @@ func (d *Disk) Segment(i int) (SegmentMap, error) {
 	return s.extents, nil
 }
 
+// WasSegment is Segment for who puts again all that it uses of the map, and the map
+// itself: it finds damage in the map, and says so, but does not make the session
+// distrust the pack that it is in. Other maps there may be in use already, each of
+// them was read; and a damaged one is stored again as it is put.
+func (d *Disk) WasSegment(i int) (SegmentMap, error) {
+	s, err := d.segmentOr(i, func(_ format.Kind, _ chunk.ID, err error) error { return err })
+	if err != nil {
+		return nil, err
+	}
+	return s.extents, nil
+}
+
 // A segment is a decoded segment map, and which of its clusters hold data.
 type segment struct {
 	extents format.SegmentMap
@@ -171,7 +183,11 @@ type segment struct {
 }
 
 // segment returns a segment's map; of one that is zeros it is empty.
-func (d *Disk) segment(i int) (*segment, error) {
+func (d *Disk) segment(i int) (*segment, error) { return d.segmentOr(i, d.unread) }
+
+// segmentOr is segment; unread is told of a map that cannot be read, and returns the
+// error.
+func (d *Disk) segmentOr(i int, unread func(format.Kind, chunk.ID, error) error) (*segment, error) {
 	e, err := d.entry(i)
 	if err != nil {
 		return nil, err
@@ -182,7 +198,7 @@ func (d *Disk) segment(i int) (*segment, error) {
 	v, err := d.repo.maps.get(e.Map, func() (any, int64, error) {
 		b, err := d.repo.fetch(context.Background(), format.DiskMap, e.Map)
 		if err != nil {
-			return nil, 0, d.unread(format.DiskMap, e.Map, err)
+			return nil, 0, unread(format.DiskMap, e.Map, err)
 		}
 		m, err := decodeMap(b, d.root.SegmentSize, e, i)
 		if err != nil {

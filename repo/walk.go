@@ -216,7 +216,7 @@ func (w *walker) segment(ctx context.Context, root *format.Disk, e format.Entry,
 			return err
 		}
 		if base != nil && n < base.Segments() {
-			if known, err := base.Segment(n); err == nil {
+			if known, err := base.WasSegment(n); err == nil {
 				m = newExtents(m, known)
 			}
 		}
