@@ -68,7 +68,7 @@ mutants: ## prove that the histories catch each rule of collecting that is left 
 # two or three generations of one, and another; else they are made, once. restic, borg and kopia are taken from PATH.
 # BENCHFLAGS are those of bench/compare, such as "-rounds 5", "-large 50000" or "-only large,tree".
 PEERS := restic borgbackup python3-llfuse
-bench: deps build ## compare with restic and borg on guests, trees and dumps, into bench/RESULTS.md (20 minutes, 35 GB)
+bench: deps build ## compare with restic and borg on guests, trees and dumps, into bench/RESULTS.md (20 minutes, 40 GB)
 	dpkg -s $(PEERS) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEERS) >/dev/null; }
 	mkdir -p $(BENCH)

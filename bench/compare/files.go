@@ -55,9 +55,6 @@ func (r *run) pair(ctx context.Context, rows [2]string, states [2]peers.Source, 
 			return err
 		}
 		for i, s := range states {
-			if err := warmAll(s.Path); err != nil {
-				return err
-			}
 			if err := r.backUp(ctx, rows[i], round, list, s, sizes[i]); err != nil {
 				return err
 			}

@@ -20,6 +20,8 @@ type scene struct {
 	data.Guests
 	raw   data.Item    // the first guest's disk as raw
 	guest peers.Source // a copy of the first guest, whose times may be changed
+
+	bootless bool // the guest has not booted, and is not tried again
 }
 
 // guests measures backups of guests, and then how the last of them are read.
@@ -79,9 +81,6 @@ func (r *run) backUpGuests(ctx context.Context, s *scene, round int) error {
 			return err
 		}
 	}
-	if err := warm(s.Other.Path); err != nil {
-		return err
-	}
 	other := peers.Source{Kind: peers.Disk, Path: s.Other.Path, Label: "other"}
 	if err := r.backUp(ctx, report.Other, round, list, other, s.Other.Bytes); err != nil {
 		return err
@@ -101,17 +100,11 @@ func inPlace(path, state string, later bool, fn func() error) (err error) {
 		}
 		defer func() { err = errors.Join(err, unmount(path)) }()
 	}
-	if err := warm(path); err != nil {
-		return err
-	}
 	return fn()
 }
 
 // again backs a file up that is the same but for its mtime.
 func (r *run) again(ctx context.Context, row string, round int, list []*peer, s peers.Source, size int64) error {
-	if err := warm(s.Path); err != nil {
-		return err
-	}
 	for _, p := range list {
 		if err := touch(s.Path); err != nil {
 			return err

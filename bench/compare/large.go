@@ -22,7 +22,7 @@ func (r *run) large(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	disk, err := r.maker.Large(ctx, r.options.large*1e6>>20<<20, guests...)
+	disk, err := r.maker.Large(ctx, r.options.largeBytes(), guests...)
 	if err != nil {
 		return err
 	}
@@ -32,14 +32,14 @@ func (r *run) large(ctx context.Context) error {
 	if err := r.create(ctx, list); err != nil {
 		return err
 	}
-	if err := warm(disk.Path); err != nil {
-		return err
-	}
 	if err := r.backUp(ctx, report.LargeFirst, 1, list, source, disk.Bytes); err != nil {
 		return err
 	}
 	for round := 1; round <= r.few(); round++ {
 		if err := r.again(ctx, report.LargeAgain, round, r.turn(round, mainOnes), source, disk.Bytes); err != nil {
+			return err
+		}
+		if err := warm(disk.Path); err != nil {
 			return err
 		}
 		if err := r.step(ctx, report.LargeAgain, report.ReadHash, round, disk.Bytes, "hash", disk.Path); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -102,6 +103,14 @@ func (o *options) parts() []string {
 	}
 	return strings.Split(o.only, ",")
 }
+
+// measures tells whether a part is wanted.
+func (o *options) measures(part string) bool {
+	return o.only == "" || slices.Contains(o.parts(), part)
+}
+
+// largeBytes is the size of the large disk, in whole MiB.
+func (o *options) largeBytes() int64 { return o.large * 1e6 >> 20 << 20 }
 
 // runStep is this program in a process of its own, so that it is measured as
 // others are.

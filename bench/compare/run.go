@@ -62,6 +62,7 @@ func measure(ctx context.Context, o options) (err error) {
 	if os.Getuid() != 0 {
 		return errors.New("must run as root: it mounts, and empties the page cache")
 	}
+	peers.Forget()
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return err
 	}
@@ -79,8 +80,11 @@ func measure(ctx context.Context, o options) (err error) {
 	if err := r.checkSpace(); err != nil {
 		return err
 	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
 	for _, p := range parts {
-		if only := o.parts(); len(only) == 0 || slices.Contains(only, p.name) {
+		if o.measures(p.name) {
 			if err := p.fn(r, ctx); err != nil {
 				return err
 			}
@@ -118,6 +122,7 @@ func (r *run) findPrograms(ctx context.Context) error {
 		{Peer: peers.Vaultfs(r.options.vaultfs), main: true},
 		{Peer: peers.Restic("restic"), main: true},
 		{Peer: peers.Borg("borg"), main: true},
+		{Peer: peers.BorgFixed("borg")},
 		{Peer: peers.BorgZstd("borg"), once: true},
 		{Peer: peers.Kopia("kopia"), main: true, optional: true},
 	} {
@@ -131,24 +136,6 @@ func (r *run) findPrograms(ctx context.Context) error {
 		}
 		r.peers = append(r.peers, p)
 		r.res.Tools = append(r.res.Tools, report.Tool{Name: p.Name(), Version: version})
-	}
-	return nil
-}
-
-// checkSpace refuses to begin what a full disk would end.
-func (r *run) checkSpace() error {
-	free, err := bench.Free(r.options.dir)
-	if err != nil {
-		return err
-	}
-	// The large disk, a repository of each program with it, and the guests.
-	need := r.options.large*1e6*5/2 + 6e9
-	if only := r.options.parts(); len(only) > 0 && !slices.Contains(only, "large") {
-		need = 6e9
-	}
-	if free < need {
-		return fmt.Errorf("%s has %.1f GB free, and about %.0f GB are needed: make room, or give another directory (-dir) or a smaller disk (-large MB)",
-			r.options.dir, float64(free)/1e9, float64(need)/1e9)
 	}
 	return nil
 }
@@ -226,9 +213,13 @@ func (r *run) pass(p *peer, err error) error {
 		return err
 	}
 	p.failed = true
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	r.remark("%s failed, and was not measured further: %s", p.Name(), first)
+	r.remark("%s failed, and was not measured further: %s", p.Name(), firstLine(err))
 	return nil
+}
+
+func firstLine(err error) string {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return first
 }
 
 // backUp measures a row: each of the peers backs the source up.
@@ -239,6 +230,10 @@ func (r *run) backUp(ctx context.Context, row string, round int, list []*peer, s
 		}
 		before, err := bench.DiskUsage(p.Repo())
 		if err != nil {
+			return err
+		}
+		// What the one before wrote may have driven the source out of memory.
+		if err := warmAll(s.Path); err != nil {
 			return err
 		}
 		bench.Settle()

@@ -48,13 +48,16 @@ func makeDumps(ctx context.Context, out string, scale int) (err error) {
 		return err
 	}
 	settings := "-c fsync=off -c max_wal_size=4GB -c listen_addresses= -c unix_socket_directories=" + c.dir
-	if err := c.run(ctx, "pg_ctl", "-D", c.dir+"/data", "-w", "-l", c.dir+"/log", "-o", settings, "start"); err != nil {
-		return err
+	err = c.run(ctx, "pg_ctl", "-D", c.dir+"/data", "-w", "-l", c.dir+"/log", "-o", settings, "start")
+	started := err == nil
+	if started {
+		err = c.fill(ctx, out, scale)
 	}
-	defer func() {
-		err = errors.Join(err, c.run(context.WithoutCancel(ctx), "pg_ctl", "-D", c.dir+"/data", "-m", "immediate", "-w", "stop"))
-	}()
-	return c.fill(ctx, out, scale)
+	// A start that broke off may have left a server, too.
+	if stop := c.run(context.WithoutCancel(ctx), "pg_ctl", "-D", c.dir+"/data", "-m", "immediate", "-w", "stop"); started {
+		err = errors.Join(err, stop)
+	}
+	return err
 }
 
 func (c cluster) fill(ctx context.Context, out string, scale int) error {

@@ -17,9 +17,9 @@ work=$(mktemp -d "$(dirname "$out")/guest.XXXXXX")
 root=$work/root raw=$work/disk.raw log=$work/log loop=
 mkdir "$root"
 cleanup() {
-  umount -R "$root" 2>/dev/null || true
-  [ -z "$loop" ] || losetup -d "$loop"
-  rm -rf "$work"
+  ! mountpoint -q "$root" || umount -R "$root" 2>/dev/null || umount -R -l "$root"
+  [ -z "$loop" ] || losetup -d "$loop" || true
+  rm -rf --one-file-system "$work" # /dev and others of this machine may be mounted below it still
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM

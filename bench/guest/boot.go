@@ -14,7 +14,7 @@ import (
 
 const (
 	prompt  = "login:"
-	longest = 5 * time.Minute
+	longest = 3 * time.Minute
 )
 
 // Boot boots a guest from a qcow2 image behind an overlay, with an accelerator of

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"vaultfs/bench"
 )
@@ -62,6 +63,19 @@ type Peer interface {
 
 // Password opens all repositories.
 const Password = "bench"
+
+// Forget takes what a user has set for a program out of the environment of this
+// process, so that each runs as it is by itself.
+func Forget() {
+	for _, setting := range os.Environ() {
+		name, _, _ := strings.Cut(setting, "=")
+		for _, program := range []string{"VAULTFS_", "RESTIC_", "BORG_", "KOPIA_"} {
+			if strings.HasPrefix(name, program) {
+				os.Unsetenv(name)
+			}
+		}
+	}
+}
 
 // common is what all peers are made of.
 type common struct {

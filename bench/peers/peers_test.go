@@ -1,6 +1,10 @@
 package peers
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+)
 
 func TestVersions(t *testing.T) {
 	for said, want := range map[string]string{
@@ -12,6 +16,22 @@ func TestVersions(t *testing.T) {
 		if got := string(number.Find([]byte(said))); got != want {
 			t.Errorf("%q: %q, want %q", said, got, want)
 		}
+	}
+}
+
+func TestForget(t *testing.T) {
+	for _, name := range []string{"RESTIC_COMPRESSION", "BORG_BASE_DIR", "KOPIA_PASSWORD", "VAULTFS_REPO"} {
+		t.Setenv(name, "x")
+	}
+	t.Setenv("MY_BORG_X", "x")
+	Forget()
+	for _, setting := range os.Environ() {
+		if name, _, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "RESTIC_") || strings.HasPrefix(name, "BORG_") || strings.HasPrefix(name, "KOPIA_") || strings.HasPrefix(name, "VAULTFS_") {
+			t.Errorf("%s is still there", setting)
+		}
+	}
+	if os.Getenv("MY_BORG_X") == "" {
+		t.Error("what is no setting of a program is gone")
 	}
 }
 
