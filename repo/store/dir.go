@@ -20,7 +20,7 @@ type Dir struct {
 	fs       fileSystem
 	warnings []string
 	handles  *handles
-	named    atomic.Bool // the file system has no nameless files
+	named    atomic.Bool // the file system has no nameless files, or, as many of FUSE, some that it cannot give a name
 
 	// shape is held shared while a name is entered into a directory, and
 	// exclusively while a directory is removed.
@@ -97,7 +97,9 @@ func newDir(fs fileSystem) (*Dir, error) {
 	if err != nil {
 		return nil, errors.Join(err, fs.close())
 	}
-	return &Dir{fs: fs, warnings: warnings(use.magic), handles: newHandles(maxHandles)}, nil
+	d := &Dir{fs: fs, warnings: warnings(use.magic), handles: newHandles(maxHandles)}
+	d.named.Store(use.magic == unix.FUSE_SUPER_MAGIC)
+	return d, nil
 }
 
 // Warnings says what is not safe on this file system, one sentence each.

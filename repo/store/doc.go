@@ -9,7 +9,7 @@
 //
 //	<name>             one file an object, mode 0600; directories 0700
 //	sessions/<name>    one file a lease, locked with flock(2) while its owner lives
-//	tmp/<random>       files being written, where the file system has no O_TMPFILE
+//	tmp/<random>       files being written, where the file system has no O_TMPFILE, or is FUSE
 //
 // Symbolic links below the root are never followed.
 //
