@@ -1,6 +1,10 @@
 package repo
 
-import "vaultfs/chunk"
+import (
+	"context"
+
+	"vaultfs/chunk"
+)
 
 // SmallCache makes the cache of decoded chunks hold so many bytes.
 func SmallCache(r *Repo, bytes int64) { r.chunks.limit = bytes }
@@ -52,4 +56,9 @@ func Held(r *Repo) int {
 	r.chunks.mu.Lock()
 	defer r.chunks.mu.Unlock()
 	return len(r.chunks.chunks)
+}
+
+// OpenContent opens the content of a file, whatever it is.
+func OpenContent(ctx context.Context, r *Repo, c Content) (*File, error) {
+	return r.openContent(ctx, c)
 }

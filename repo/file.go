@@ -48,7 +48,10 @@ func (r *Repo) openContent(ctx context.Context, c Content) (*File, error) {
 			return nil, err
 		}
 	}
-	if c.Kind == format.StreamContent {
+	switch {
+	case c.Kind == format.ChunkContent && f.stored > chunk.MaxSize:
+		return nil, &DamageError{"chunk " + c.ID.String()[:16], fmt.Errorf("a file has %d bytes in it, more than a chunk can hold", f.stored)}
+	case c.Kind == format.StreamContent:
 		if _, err := r.node(ctx, c.ID, -1, f.stored); err != nil {
 			return nil, err
 		}

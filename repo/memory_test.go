@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"vaultfs/repo"
+	"vaultfs/repo/format"
 	"vaultfs/repo/store"
 )
 
@@ -190,5 +192,42 @@ func TestGoodCopyOfADamagedPackIsRead(t *testing.T) {
 	replace(t, admin, object, good)
 	if _, err := d.ReadAt(p, m1[0].Off); err != nil {
 		t.Errorf("the good copy is not read: %v", err)
+	}
+}
+
+// A sparse file that says it has more in one chunk than a chunk can hold is damaged:
+// no memory is taken for what it says.
+func TestFileThatSaysItsChunkIsHuge(t *testing.T) {
+	st := memStore(t, store.NewMem())
+	initRepo(t, st)
+	r := reopen(t, st)
+	defer r.Close()
+	s, err := r.NewSession(t.Context(), repo.SessionOptions{Source: "tree/a", Kind: "tree"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort(context.WithoutCancel(t.Context()))
+	const size = 1 << 55
+	lane := s.Lane()
+	ranges, err := lane.Put(t.Context(), format.EncodeRanges([]format.Range{{Off: 4096, Len: size - 8192}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := lane.Put(t.Context(), random(1, 4096))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddFile(t.Context(), "f", bytes.NewReader(random(2, 100))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), repo.Info{Program: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := repo.OpenContent(t.Context(), r, repo.Content{Kind: format.ChunkContent, ID: data, Size: size, Ranges: ranges})
+	if err == nil {
+		_, err = f.ReadAt(make([]byte, 512), 8192)
+	}
+	if !errors.Is(err, repo.ErrDamaged) {
+		t.Errorf("%v", err)
 	}
 }
