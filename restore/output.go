@@ -27,10 +27,27 @@ type output struct {
 // newOutput is an output to a regular file, which stays the caller's.
 func newOutput(f *os.File) *output {
 	o := &output{file: f}
-	if direct, err := os.OpenFile(f.Name(), os.O_WRONLY|unix.O_DIRECT|unix.O_NOFOLLOW, 0); err == nil {
-		o.direct = direct
+	direct, err := os.OpenFile(f.Name(), os.O_WRONLY|unix.O_DIRECT|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return o
 	}
+	if !sameFile(f, direct) {
+		direct.Close()
+		return o
+	}
+	o.direct = direct
 	return o
+}
+
+// sameFile tells whether a file that was opened again is still the one that has the
+// name: in a directory where others write, one of them may have put his own there.
+func sameFile(a, b *os.File) bool {
+	x, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	y, err := b.Stat()
+	return err == nil && os.SameFile(x, y)
 }
 
 // close ends writing past the page cache.

@@ -59,3 +59,33 @@ func TestRoomIsAligned(t *testing.T) {
 		}
 	}
 }
+
+// What somebody else puts under the name of the file that is written gets none of it.
+func TestOutputWritesToItsFileOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	o := newOutput(f)
+	defer o.close()
+	want := alignedBuffer(1 << 20)
+	rand.NewChaCha8([32]byte{2}).Read(want)
+	if err := o.writeAt(want, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || len(got) > 0 {
+		t.Errorf("the other file got %d bytes (%v)", len(got), err)
+	}
+	got := make([]byte, len(want))
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the file holds something else (%v)", err)
+	}
+}
