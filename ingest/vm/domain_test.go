@@ -128,6 +128,10 @@ func TestJobXML(t *testing.T) {
 func TestSentences(t *testing.T) {
 	s := &scratch{dir: "/s/vaultfs-u", confined: "apparmor"}
 	virError := func(code libvirt.ErrorNumber, text string) error { return libvirt.Error{Code: code, Message: text} }
+	off := virError(libvirt.ERR_OPERATION_UNSUPPORTED, "cannot perform disk backup for inactive domain")
+	if checkpointTrouble(off) {
+		t.Error("a guest that is off is said to have trouble with its checkpoints")
+	}
 	for name, c := range map[string]struct {
 		err   error
 		words []string
@@ -135,6 +139,7 @@ func TestSentences(t *testing.T) {
 		"busy":   {beginError("v", s, virError(libvirt.ERR_OPERATION_TIMEOUT, "Timed out")), []string{`"v"`, "busy"}},
 		"denied": {beginError("v", s, virError(1, "Failed to bind socket to /s: Permission denied")), []string{"/s/vaultfs-u", "AppArmor", "/s/** rwk,"}},
 		"old":    {beginError("v", s, virError(libvirt.ERR_OPERATION_UNSUPPORTED, "incremental backup is not supported yet")), []string{"--mode offline"}},
+		"off":    {beginError("v", s, off), []string{`"v"`, "was shut off", "try again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantError(t, c.err, c.words...)
