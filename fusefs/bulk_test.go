@@ -2,7 +2,10 @@ package fusefs
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -59,4 +62,23 @@ func readHandle(t *testing.T, h *handle, n int) (all []byte) {
 		all = append(all, b...)
 	}
 	return all
+}
+
+// A large request that meets damage says where that begins, not where it began itself.
+func TestBulkReadNamesTheDamage(t *testing.T) {
+	disk := newFakeDisk(64<<20, 40, 200)
+	d, err := newOpenDisk(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := disk.blocks[len(disk.blocks)/2] * blockSize
+	disk.bad.Store(bad)
+	var said []string
+	h := &handle{content: d, bulk: d.Disk, path: "vda.raw", leave: func() {}, report: &reporter{log: func(s string) { said = append(said, s) }}}
+	if _, errno := h.Read(t.Context(), make([]byte, bulkRead), max(0, bad-3*blockSize)); errno != syscall.EIO {
+		t.Errorf("damage is read: %v", errno)
+	}
+	if want := fmt.Sprintf("reading vda.raw at %d: ", bad); len(said) != 1 || !strings.HasPrefix(said[0], want) {
+		t.Errorf("reported %q, want %q", said, want)
+	}
 }

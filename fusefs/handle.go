@@ -61,7 +61,7 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return nil, h.failed("reading", off, err)
+	return nil, h.failed("reading", off+int64(n), err)
 }
 
 // failed reports an error of an open file. Whatever it is, to its reader it is an
