@@ -114,6 +114,8 @@ func (o *benchFlags) check(c *cobra.Command, files []string) error {
 		return usage(c, "--duplicates, --compressible and --for say how --size is meant: give that, too")
 	case given("for") && o.lasting <= 0:
 		return usage(c, "--for %v would measure nothing: give a time such as 10m", o.lasting)
+	case o.size >= 0 && (given("change") || given("every") || given("format") || given("allow-backing")):
+		return usage(c, "--change, --every, --format and --allow-backing are about disks that there are: leave them out, or --size")
 	case o.every < time.Minute:
 		return usage(c, "--every %v is no time between two backups: give one such as 24h", o.every)
 	case o.noWrite && given("tmp"):
@@ -123,21 +125,46 @@ func (o *benchFlags) check(c *cobra.Command, files []string) error {
 }
 
 // place is the directory to write to; nil for none.
-func (o *benchFlags) place(byDefault bool) (*measure.Place, error) {
-	dir := o.tmp
-	if dir == "" && byDefault && !o.noWrite {
-		dir = os.TempDir()
-	}
-	if dir == "" {
+func (o *benchFlags) place() (*measure.Place, error) {
+	if o.tmp == "" {
 		return nil, nil
 	}
-	return measure.Look(dir)
+	return measure.Look(o.tmp)
+}
+
+// benchPlace is place, or else the directory for temporary files, if that will do.
+func (a *app) benchPlace(o *benchFlags) (*measure.Place, error) {
+	if o.tmp != "" || o.noWrite {
+		return o.place()
+	}
+	place, err := measure.Look(os.TempDir())
+	if err != nil {
+		a.print.warn(fmt.Sprintf("%v; writing is not measured: name a directory with --tmp", err))
+	}
+	return place, nil
+}
+
+// openAll finds out whether all files can be opened, before any is read for long.
+func (o *benchFlags) openAll(ctx context.Context, files []string) error {
+	for _, path := range files {
+		img, err := disk.Open(ctx, path, o.disk)
+		if err != nil {
+			return err
+		}
+		img.Close()
+	}
+	return nil
 }
 
 // benchDisks measures the machine with the data of the first file, and then all
 // files.
 func (a *app) benchDisks(ctx context.Context, files []string, o *benchFlags) error {
-	place, err := o.place(true)
+	if len(files) > 1 {
+		if err := o.openAll(ctx, files); err != nil {
+			return wrong(err, disk.ErrUsage)
+		}
+	}
+	place, err := a.benchPlace(o)
 	if err != nil {
 		return err
 	}
@@ -150,12 +177,15 @@ func (a *app) benchDisks(ctx context.Context, files []string, o *benchFlags) err
 	} else {
 		err = a.survey(ctx, files, o, place, r)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && len(r.disks) == 0 {
 		return wrong(err, disk.ErrUsage)
 	}
 	r.took = time.Since(begin)
 	_, r.most = measure.Resident()
 	a.print.bench(r)
+	if err != nil && ctx.Err() == nil {
+		return wrong(err, disk.ErrUsage)
+	}
 	if err != nil {
 		return cutShort()
 	}
@@ -225,7 +255,7 @@ const momentEvery = 10 * time.Second
 
 // benchGenerated takes a made-up disk through all steps.
 func (a *app) benchGenerated(ctx context.Context, o *benchFlags) error {
-	place, err := o.place(false)
+	place, err := o.place()
 	if err != nil {
 		return err
 	}

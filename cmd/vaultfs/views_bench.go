@@ -21,13 +21,22 @@ func (p *printer) bench(r *benchResult) {
 	if len(r.disks) == 0 {
 		return
 	}
-	p.text("\n")
+	if r.rates != nil && len(r.rates.Steps) > 0 {
+		p.text("\n")
+	}
 	p.measuredDisks(r.disks)
-	p.text("\n")
-	p.schemes(r.schemes)
-	p.text("\n%s\n", r.projected())
+	if r.schemes[0].Bytes == 0 {
+		p.text("there is nothing but zeros to store\n")
+	} else {
+		p.text("\n")
+		p.schemes(r.schemes)
+		p.text("\n%s\n", r.projected())
+	}
 	p.remark("measured in %s, with at most %s of memory\n", round(r.took), iec(r.most))
 }
+
+// littleData is how many bytes of data the rates of a disk need to be worth much.
+const littleData = 16 << 20
 
 // rates is the table of steps.
 func (p *printer) rates(r *measure.Rates, madeUp bool) {
@@ -38,6 +47,9 @@ func (p *printer) rates(r *measure.Rates, madeUp bool) {
 	p.table(t)
 	if r.Limit != "" {
 		p.text("bytes of the disk's data in a second; what a backup waits for most is: %s\n", r.Limit)
+	}
+	if r.Data < littleData {
+		p.text("with only %s of data to measure with, these rates mean little\n", iec(r.Data))
 	}
 }
 

@@ -84,6 +84,8 @@ func (e *Endurance) Run(ctx context.Context, img ingest.Image) (*Lasting, error)
 	close(end)
 	watching.Wait()
 	r.Took, r.Done = time.Since(begin), e.done.Load()
+	now, _ := Resident()
+	r.Most = max(r.Most, now)
 	r.Complete = err == nil && ctx.Err() == nil
 	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		err = nil

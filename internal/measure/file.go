@@ -70,7 +70,7 @@ func Look(dir string) (*Place, error) {
 	}
 	f, err := newFile(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the directory %q cannot be written to: name another, or leave writing out: %w", dir, err)
 	}
 	f.close()
 	return &Place{Dir: dir, Memory: s.Type == unix.TMPFS_MAGIC || s.Type == unix.RAMFS_MAGIC}, nil

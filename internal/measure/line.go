@@ -57,9 +57,10 @@ func newLine(k keys, seen *table, out *file) *line {
 
 // A window is data that was read; gap says that what follows does not adjoin.
 type window struct {
-	buf []byte // room for chunk.DiskMax bytes, then the data
-	gap bool
-	err error
+	buf  []byte // room for chunk.DiskMax bytes, then the data, in whole grains
+	data int64  // bytes of it
+	gap  bool
+	err  error
 }
 
 // through takes runs of an image through the line. With ahead, reading goes on
@@ -84,7 +85,7 @@ func (l *line) through(ctx context.Context, img ingest.Image, runs []ingest.Run,
 			return false
 		}
 		whole := (n + chunk.Grain - 1) / chunk.Grain * chunk.Grain
-		w.buf, w.gap = w.buf[:chunk.DiskMax+whole], gap
+		w.buf, w.data, w.gap = w.buf[:chunk.DiskMax+whole], n, gap
 		clear(w.buf[chunk.DiskMax+n:])
 		w.err = img.ReadAt(ctx, w.buf[chunk.DiskMax:chunk.DiskMax+n], off)
 		full <- w
@@ -107,7 +108,7 @@ func (l *line) through(ctx context.Context, img ingest.Image, runs []ingest.Run,
 		if read(off, n, gap); err == nil {
 			w := <-full
 			if err = w.err; err == nil {
-				done(int64(len(w.buf)) - chunk.DiskMax)
+				done(w.data)
 				err = l.window(c, w)
 				free <- w.buf[:cap(w.buf)]
 			}
@@ -139,7 +140,7 @@ func (l *line) take(full <-chan window, free chan<- []byte, done func(n int64)) 
 			err = w.err
 		}
 		if err == nil {
-			done(int64(len(w.buf)) - chunk.DiskMax)
+			done(w.data)
 			err = l.window(c, w)
 		}
 		if w.buf != nil {

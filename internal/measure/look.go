@@ -128,7 +128,7 @@ func (l *looker) cut(end int, last bool) {
 			if n == 0 {
 				break
 			}
-			l.chunk(i, l.open[i], l.open[i]+n)
+			l.chunk(i, l.open[i], l.open[i]+n, n)
 			l.open[i] += n
 		}
 	}
@@ -142,28 +142,32 @@ func (l *looker) next(i int, s Scheme, end int, last bool) (zeros, n int) {
 	return zeros / chunk.Grain, n / chunk.Grain
 }
 
-// pieces takes the fixed pieces of a stretch that hold something.
+// pieces takes the fixed pieces of a stretch that hold something. What of a piece
+// is zeros does not count as its data, as with the other ways to cut.
 func (l *looker) pieces(i, grains, end int) {
 	for from := carryGrains; from < end; from += grains {
-		to := min(from+grains, end)
+		to, used := min(from+grains, end), 0
 		for _, sum := range l.sums[from:to] {
 			if sum != 0 {
-				l.chunk(i, from, to)
-				break
+				used++
 			}
+		}
+		if used > 0 {
+			l.chunk(i, from, to, used)
 		}
 	}
 }
 
-// chunk takes a chunk in: the grains [from, to) of buf.
-func (l *looker) chunk(i, from, to int) {
+// chunk takes a chunk in: the grains [from, to) of buf, of which so many are not
+// zero.
+func (l *looker) chunk(i, from, to, used int) {
 	plain, k := l.buf[from*chunk.Grain:to*chunk.Grain], l.survey.sketches[i]
 	f := fingerprint(l.sums[from:to])
 	if i == 0 {
 		id := l.survey.namer.Name(plain)
 		f = binary.LittleEndian.Uint64(id[:])
 	}
-	if k.see(f, len(plain), l.disk) {
+	if k.see(f, used*chunk.Grain, l.disk) {
 		l.payload = format.Payload(l.payload[:0], plain)
 		k.pack(f, len(l.payload)+perChunk)
 	}

@@ -38,7 +38,8 @@ type Rate struct {
 // Rates are those of a machine with a disk's data.
 type Rates struct {
 	Cores  int
-	Sample int64 // bytes of data
+	Data   int64 // bytes of the disk
+	Sample int64 // bytes of these that stayed in memory for the steps
 	// Cached is the share of the image's files that lay in the page cache when they
 	// were read, and -1 where that is not known.
 	Cached float64
@@ -70,6 +71,7 @@ func Measure(ctx context.Context, img ingest.Image, files []string, place *Place
 	if err != nil {
 		return r, err
 	}
+	r.Data = data
 	list, err := spread(ctx, img, data)
 	if err != nil || len(list) == 0 {
 		return r, err
