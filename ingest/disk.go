@@ -138,7 +138,7 @@ func (c *segmentCopier) copyTo(ctx context.Context, w *repo.DiskWriter, base *re
 
 // segmentOf is the map of segment i of a base, of which there may be none. A map
 // that is damaged is none: it is stored again with its segment, and the snapshot
-// tells of the first.
+// tells of the first that each copier meets.
 func (c *segmentCopier) segmentOf(base *repo.Disk, i int64) repo.SegmentMap {
 	if base == nil || i >= int64(base.Segments()) {
 		return nil
