@@ -36,6 +36,7 @@ type measuredDisk struct {
 // benchResult is what was measured of disks, or of none.
 type benchResult struct {
 	rates   *measure.Rates
+	madeUp  bool // the data that the rates are measured with
 	disks   []measuredDisk
 	schemes []measure.SchemeCost
 	growth  measure.Growth
@@ -168,7 +169,7 @@ func (a *app) benchDisks(ctx context.Context, files []string, o *benchFlags) err
 	if err != nil {
 		return err
 	}
-	r := &benchResult{every: o.every, change: o.change}
+	r := &benchResult{madeUp: len(files) == 0, every: o.every, change: o.change}
 	begin := time.Now()
 	if len(files) == 0 {
 		stop := a.watch(func() state { return state{phase: "measuring this machine"} })

@@ -16,7 +16,7 @@ func (p *printer) bench(r *benchResult) {
 		return
 	}
 	if r.rates != nil && len(r.rates.Steps) > 0 {
-		p.rates(r.rates, len(r.disks) == 0)
+		p.rates(r.rates, r.madeUp)
 	}
 	if len(r.disks) == 0 {
 		return
