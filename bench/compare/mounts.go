@@ -109,8 +109,9 @@ func (r *run) mount(ctx context.Context, p *peer, s *scene, round int) error {
 	}
 	r.peakOf(report.Sequential, p.Name(), peak)
 	peak, err = r.mounted(ctx, p, s.guest, func(path string) error {
-		// All programs are asked for places that all have: a computed file may be shorter.
-		n, took, err := read.Random(ctx, path, s.Generations[0].Bytes*9/10, mostBlocks, randomFor)
+		// All programs are asked for places that all have: a computed file has no zeros
+		// of the disk in it, and may be shorter.
+		n, took, err := read.Random(ctx, path, min(s.Generations[0].Bytes, s.raw.Bytes)*9/10, mostBlocks, randomFor)
 		if err == nil {
 			r.add(report.Sample{Row: report.RandomReads, Tool: p.Name(), Round: round, Count: n}, bench.Usage{Wall: took})
 		}
