@@ -97,7 +97,6 @@ Ctrl-C ends it; what was measured until then is told.`,
 	f.Var(share{&o.duplicates}, "duplicates", "of it `P%` is there twice or more")
 	f.Var(share{&o.compressible}, "compressible", "of it `P%` compresses as text does, the rest not at all")
 	f.DurationVar(&o.lasting, "for", 0, "end after the time `D`")
-	f.Lookup("for").DefValue = "" // no default to show
 	_ = c.MarkFlagDirname("tmp")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(disk.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return c

@@ -89,7 +89,7 @@ then something failed; 4 if a snapshot cannot be read.`,
 	f.BoolVar(&o.everything, "everything", false, "forget all snapshots of the named sources; needs --allow-last")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would be done and change nothing")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
-	f.BoolVar(&o.gc, "gc", false, "free the space right after, as `vaultfs gc` does")
+	f.BoolVar(&o.gc, "gc", false, "free the space right after, as vaultfs gc does")
 	for _, name := range keepFlagNames {
 		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}

@@ -127,7 +127,7 @@ read, in "turn" how far reading has come round all packs.`,
 	f.BoolVar(&o.readData, "read-data", false, "read and rehash everything")
 	f.Var(share{&o.sample}, "sample", "read and rehash the share `P%` of the data, least recently read first")
 	f.DurationVar(&o.duration, "for", 0, "read and rehash data for the time `D`, least recently read first")
-	f.Lookup("sample").DefValue, f.Lookup("for").DefValue = "", "" // no default to show
+	f.Lookup("sample").DefValue = "" // no default to show
 	f.BoolVar(&o.qemu, "qemu", false, "run qemu-img check on every disk")
 	return c
 }
