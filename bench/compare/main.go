@@ -29,6 +29,7 @@ type options struct {
 	only    string
 	accel   string // of QEMU
 	rounds  int
+	slow    int   // rounds of what takes minutes
 	large   int64 // MB
 	scale   int   // of pgbench
 	mount   int64 // MB
@@ -44,6 +45,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "parts to measure, with commas between them: "+strings.Join(partNames(), ", ")+"; none: all")
 	flag.StringVar(&o.accel, "accel", "tcg", "what QEMU boots a guest with: tcg, which every machine has, or kvm")
 	flag.IntVar(&o.rounds, "rounds", 3, "times that each row is measured")
+	flag.IntVar(&o.slow, "slow", 2, "times at most that the large disk, the tree, the dumps and the boots are measured")
 	flag.Int64Var(&o.large, "large", 10_000, "size of the large disk in MB")
 	flag.IntVar(&o.scale, "scale", 25, "of pgbench; a dump has about 10 MB for each")
 	flag.Int64Var(&o.mount, "mount", 1000, "MB to read through each mount")
@@ -76,8 +78,8 @@ func main() {
 
 // complete makes paths absolute: programs run in other directories.
 func (o *options) complete() error {
-	if o.rounds < 1 || o.large < 1 || o.scale < 1 || o.mount < 1 {
-		return errors.New("-rounds, -large, -scale and -mount are at least 1")
+	if o.rounds < 1 || o.slow < 1 || o.large < 1 || o.scale < 1 || o.mount < 1 {
+		return errors.New("-rounds, -slow, -large, -scale and -mount are at least 1")
 	}
 	for _, name := range o.parts() {
 		if !known(name) {

@@ -140,11 +140,8 @@ func (r *run) findPrograms(ctx context.Context) error {
 	return nil
 }
 
-// mostSlow bounds the rounds of what takes minutes.
-const mostSlow = 2
-
 // few is the rounds of the large disk, the tree, the dumps and the boots.
-func (r *run) few() int { return min(r.options.rounds, mostSlow) }
+func (r *run) few() int { return min(r.options.rounds, r.options.slow) }
 
 // use is told what is backed up.
 func (r *run) use(items ...data.Item) {
