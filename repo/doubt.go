@@ -23,7 +23,9 @@ import (
 //   - it is not an old one, from before the base: it lists all of that
 //     session's packs;
 //   - every pack that it lists is there with its length, and none is known to
-//     be damaged, or else all chunks of that pack are in others as well.
+//     be damaged, or else all chunks of that pack are in others as well;
+//   - no repair has taken a pack from it of which something may be lost: such
+//     packs stay named as damaged, until a repair misses nothing any more.
 //
 // The argument rests on three premises. A collector takes a pack from the index
 // only if no chunk of a root is in that pack alone, and the lease makes the base
@@ -79,6 +81,11 @@ func (s *Session) lookAtPacks(ctx context.Context, h *format.Head) (doubts []str
 	})
 	if err != nil {
 		return nil, err
+	}
+	if h != nil {
+		for _, hash := range setAside(h, listed) {
+			doubts = append(doubts, packLabel(hash)+" was set aside by a repair, and what it held may be lost")
+		}
 	}
 	var suspects []format.PackHash
 	for i, p := range listed.List {

@@ -60,6 +60,33 @@ func TestDoubtEndsWhenAllIsHealed(t *testing.T) {
 	}
 }
 
+// What a repair could not save is missed by every snapshot before it, though no
+// pack that the index lists is missing: that is a doubt until a repair misses
+// nothing any more.
+func TestDoubtAfterARepairThatLostSomething(t *testing.T) {
+	const aside = "was set aside by a repair"
+	v := newVictim(t, "vm/a", 10)
+	name := v.packsOf(1)[0]
+	st := v.with(t, map[string][]byte{name: flipped(v.objects[name], 70, 1)})
+	if result := mustRepair(t, st, repo.RepairOptions{}); len(result.SetAside) != 1 || len(result.Losses) == 0 {
+		t.Fatalf("set aside %v, %d losses", result.SetAside, len(result.Losses))
+	}
+	for range 2 { // a repair that still misses something keeps the doubt
+		if doubts, notes := doubtsAbout(t, st, v.snapshots[1]); !strings.Contains(doubts, aside) || !strings.Contains(notes, aside) {
+			t.Errorf("the doubts are %q, the notes %q", doubts, notes)
+		}
+		mustRepair(t, st, repo.RepairOptions{})
+	}
+	mustIngest(t, reopen(t, st), v.first)
+	mustIngest(t, reopen(t, st), v.second)
+	if result := mustRepair(t, st, repo.RepairOptions{}); !result.Whole() {
+		t.Fatalf("lost are %v, found is %v", lossesOf(result), result.After)
+	}
+	if doubts, _ := doubtsAbout(t, st, v.snapshots[1]); strings.Contains(doubts, aside) {
+		t.Errorf("all is healed, and the doubts are %q", doubts)
+	}
+}
+
 // A base that stored nothing leaves a run that lists nothing, in a chain of such
 // ones each its own. By it is told that the index was not made anew: when it was,
 // everything is looked for, which is said, and relied on.

@@ -130,7 +130,7 @@ func (p *repair) mend(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, p.lease.Release(context.WithoutCancel(ctx))) }()
 	for _, step := range []func(context.Context) error{
 		p.mendManifests, p.mendMarks, p.mendLedger, p.mendStrays,
-		p.takePacks, p.setPacksAside, p.heal, p.dropMissing,
+		p.takePacks, p.setPacksAside, p.heal, p.dropMissing, p.clearSetAside,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -241,5 +241,5 @@ func (p *repair) dropMissing(ctx context.Context) error {
 		return nil
 	}
 	p.result.Dropped = len(drop)
-	return p.publish(ctx, editSetAside(drop))
+	return p.publish(ctx, editSetAside(drop, false))
 }

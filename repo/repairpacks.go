@@ -146,7 +146,7 @@ func (p *repair) setPacksAside(ctx context.Context) error {
 		}
 		hashes = append(hashes, s.hash)
 	}
-	if err := p.publish(ctx, editSetAside(hashes)); err != nil {
+	if err := p.publish(ctx, editSetAside(hashes, true)); err != nil {
 		return err
 	}
 	p.suspects = slices.DeleteFunc(p.suspects, func(s suspect) bool { return slices.Contains(hashes, s.hash) })
@@ -209,11 +209,16 @@ func (p *repair) storing(ctx context.Context, fn func(*Session) error) error {
 	return errors.Join(err, s.Abort(ctx))
 }
 
-// editSetAside is an edit for publish: it takes packs out of the index.
-func editSetAside(packs []format.PackHash) func(*format.Head) bool {
+// editSetAside is an edit for publish: it takes packs out of the index. Those that
+// held what may be lost with them stay named as damaged: see lookAtPacks.
+func editSetAside(packs []format.PackHash, mayBeMissed bool) func(*format.Head) bool {
 	return func(h *format.Head) (changed bool) {
 		for _, p := range packs {
-			if i, ok := slices.BinarySearchFunc(h.Damaged, p, format.PackHash.Compare); ok {
+			i, told := slices.BinarySearchFunc(h.Damaged, p, format.PackHash.Compare)
+			switch {
+			case mayBeMissed && !told:
+				h.Damaged, changed = slices.Insert(h.Damaged, i, p), true
+			case !mayBeMissed && told:
 				h.Damaged, changed = slices.Delete(h.Damaged, i, i+1), true
 			}
 			at := func(c format.CondemnedPack, p format.PackHash) int { return c.Pack.Compare(p) }
@@ -226,4 +231,35 @@ func editSetAside(packs []format.PackHash) func(*format.Head) bool {
 		}
 		return changed
 	}
+}
+
+// clearSetAside lets the packs that repairs have set aside be forgotten, once verify
+// has walked everything and missed nothing.
+func (p *repair) clearSetAside(ctx context.Context) error {
+	missed := func(f Finding) bool { return len(f.Touches) > 0 }
+	if len(p.suspects) > 0 || slices.ContainsFunc(p.result.Before, missed) {
+		return nil
+	}
+	packs, err := p.repo.index.Packs()
+	if err != nil {
+		return err
+	}
+	h, err := p.repo.currentHead(ctx)
+	if err != nil {
+		return err
+	}
+	if away := setAside(h, packs); len(away) > 0 {
+		return p.publish(ctx, editDamaged(nil, func(h format.PackHash) bool { return has(away, h) }))
+	}
+	return nil
+}
+
+// setAside are the packs that a head names as damaged and the index does not list.
+func setAside(h *format.Head, listed *index.Packs) (away []format.PackHash) {
+	for _, hash := range h.Damaged {
+		if _, found := listed.Find(hash); !found {
+			away = append(away, hash)
+		}
+	}
+	return away
 }
