@@ -2,7 +2,10 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"syscall"
 	"time"
 
 	"vaultfs/internal/virt"
@@ -62,9 +65,13 @@ func (l *live) gone(err error) error {
 }
 
 // explain puts the reason before an error of reading, if it is that the job is gone. QEMU closes its socket a moment
-// before libvirt knows.
+// before libvirt knows; on a busy machine that is seconds, which are waited for only if the connection is lost.
 func (l *live) explain(err error) error {
-	for range 10 {
+	rounds := 10
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		rounds = 100
+	}
+	for range rounds {
 		if gone := l.jobAlive(); gone != nil {
 			return fmt.Errorf("%w: %w", gone, err)
 		}
