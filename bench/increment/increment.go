@@ -138,11 +138,11 @@ func (d *Disk) backUp(ctx context.Context, marked bool) (n int64, took time.Dura
 	}
 	defer client.Close()
 	begin := time.Now()
-	n, err = d.store(ctx, image{client}, marked)
+	n, err = d.store(ctx, ingest.Exported{Client: client}, marked)
 	return n, time.Since(begin), err
 }
 
-func (d *Disk) store(ctx context.Context, img image, marked bool) (n int64, err error) {
+func (d *Disk) store(ctx context.Context, img ingest.Exported, marked bool) (n int64, err error) {
 	base, err := d.Repo.Resolve(ctx, d.Source)
 	if err != nil {
 		return 0, err
@@ -159,7 +159,10 @@ func (d *Disk) store(ctx context.Context, img image, marked bool) (n int64, err 
 		if err != nil {
 			return 0, err
 		}
-		changes, err := ingest.CopyChanged(ctx, session, img, img.dirty, disk, p)
+		dirty := func(ctx context.Context, off, n int64) ([]ingest.Run, error) {
+			return img.Dirty(ctx, nbd.ContextDirtyBitmap+bitmap, off, n)
+		}
+		changes, err := ingest.CopyChanged(ctx, session, img, dirty, disk, p)
 		if err != nil {
 			return 0, err
 		}
@@ -178,26 +181,4 @@ func (d *Disk) store(ctx context.Context, img image, marked bool) (n int64, err 
 	}
 	_, err = session.Commit(ctx, repo.Info{Program: "bench", Mode: "file"})
 	return n, err
-}
-
-// image is the export as an ingest.Image.
-type image struct{ *nbd.Client }
-
-func (i image) Data(ctx context.Context, off, n int64) ([]ingest.Run, error) {
-	extents, err := i.Client.Data(ctx, off, n)
-	runs := make([]ingest.Run, len(extents))
-	for j, e := range extents {
-		runs[j] = ingest.Run{Off: e.Offset, Len: e.Length}
-	}
-	return runs, err
-}
-
-func (i image) dirty(ctx context.Context, off, n int64) (runs []ingest.Run, err error) {
-	extents, err := i.BlockStatus(ctx, nbd.ContextDirtyBitmap+bitmap, off, n)
-	for _, e := range extents {
-		if e.Flags&nbd.BitmapDirty != 0 {
-			runs = append(runs, ingest.Run{Off: e.Offset, Len: e.Length})
-		}
-	}
-	return runs, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"libvirt.org/go/libvirt"
 
+	"vaultfs/ingest"
 	"vaultfs/internal/nbd"
 	"vaultfs/internal/virt"
 )
@@ -278,7 +279,7 @@ func (l *live) open(ctx context.Context) error {
 		if err != nil {
 			return l.explain(fmt.Errorf("disk %s: %w", d.target, err))
 		}
-		one := openDisk{disk: d, content: exported{c}, marks: c, whyFull: l.whyFull[d.target]}
+		one := openDisk{disk: d, content: ingest.Exported{Client: c}, marks: c, whyFull: l.whyFull[d.target]}
 		if bitmap != "" {
 			one.bitmap, one.whyFull = usable(c, bitmap)
 		}

@@ -56,27 +56,7 @@ func usable(c *nbd.Client, bitmap string) (name, whyNot string) {
 
 // Dirty is the runs that have changed since the base.
 func (d openDisk) Dirty(ctx context.Context, off, n int64) ([]ingest.Run, error) {
-	extents, err := d.marks.BlockStatus(ctx, d.bitmap, off, n)
-	var runs []ingest.Run
-	for _, e := range extents {
-		if e.Flags&nbd.BitmapDirty != 0 {
-			runs = append(runs, ingest.Run{Off: e.Offset, Len: e.Length})
-		}
-	}
-	return runs, err
-}
-
-// exported is a disk that a running guest's QEMU serves.
-type exported struct{ *nbd.Client }
-
-// Data is the runs that may hold other than zeros.
-func (e exported) Data(ctx context.Context, off, n int64) ([]ingest.Run, error) {
-	extents, err := e.Client.Data(ctx, off, n)
-	runs := make([]ingest.Run, len(extents))
-	for i, e := range extents {
-		runs[i] = ingest.Run{Off: e.Offset, Len: e.Length}
-	}
-	return runs, err
+	return ingest.Exported{Client: d.marks}.Dirty(ctx, d.bitmap, off, n)
 }
 
 // definition is the XML that the guest starts from.

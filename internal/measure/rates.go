@@ -291,9 +291,14 @@ func (m *measurement) write() error {
 	if m.Place == nil || len(m.chunks) == 0 {
 		return nil
 	}
-	r := Rate{Step: Write}
+	return m.onOneAndAll(Write, m.writeWith)
+}
+
+// onOneAndAll adds the rate of a step with one worker, and with one on each core.
+func (m *measurement) onOneAndAll(step string, with func(workers int) (float64, error)) error {
+	r := Rate{Step: step}
 	for _, workers := range []int{1, m.Cores} {
-		rate, err := m.writeWith(workers)
+		rate, err := with(workers)
 		if err != nil {
 			return err
 		}
@@ -345,19 +350,10 @@ func (m *measurement) writeWith(workers int) (rate float64, err error) {
 
 // all takes the pieces through everything. On all cores reading goes on beside.
 func (m *measurement) all() error {
-	r := Rate{Step: All}
-	for _, workers := range []int{1, m.Cores} {
+	return m.onOneAndAll(All, func(workers int) (float64, error) {
 		m.Cached = max(m.Cached, drop(m.files))
-		rate, err := m.allWith(workers)
-		if err != nil {
-			return err
-		}
-		if r.All = rate; workers == 1 {
-			r.One = rate
-		}
-	}
-	m.Steps = append(m.Steps, r)
-	return nil
+		return m.allWith(workers)
+	})
 }
 
 func (m *measurement) allWith(workers int) (rate float64, err error) {
